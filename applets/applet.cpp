@@ -1,0 +1,30 @@
+#include "applets/applet.h"
+
+#include <algorithm>
+
+namespace iscsi::applets {
+
+// One line per applet; keep sorted.
+#define ISCSI_APPLETS(ROW)
+
+#define DECLARE(name, run, summary, link) int run(int argc, char** argv);
+ISCSI_APPLETS(DECLARE)
+#undef DECLARE
+
+namespace {
+constexpr Applet table[] = {
+#define ROW(name, run, summary, link) {name, run, summary, link},
+    ISCSI_APPLETS(ROW)
+#undef ROW
+    {"iscsi", iscsi_main, "all of this in one binary", false},
+};
+}  // namespace
+
+std::span<const Applet> all() { return table; }
+
+const Applet* find(std::string_view name) {
+    auto row = std::find_if(std::begin(table), std::end(table), [&](const Applet& a) { return a.name == name; });
+    return row == std::end(table) ? nullptr : row;
+}
+
+}  // namespace iscsi::applets
