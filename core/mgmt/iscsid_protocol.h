@@ -86,8 +86,8 @@ struct IscsidSessionState {
 };
 std::optional<IscsidSessionState> parse_session_state(std::string_view text);
 
-// The tool's end: blocking calls, each with a time limit. An Error's `code` is an InitiatorError (not errno) and its
-// text is the whole line to print.
+// The tool's end: blocking calls, each with a time limit. In an Error here `code` is an InitiatorError (not errno) and
+// `what` the whole line to print.
 class IscsidClient {
 public:
     using Clock = std::chrono::steady_clock;
