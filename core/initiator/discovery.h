@@ -67,7 +67,4 @@ DiscoveryResult discover(const DiscoverySettings& settings);
 // asked (`host`, `port`). False: the text is malformed.
 bool parse_send_targets(Bytes text, const std::string& host, uint16_t port, DiscoveryResult& out);
 
-// An iSCSI name (RFC 7143 §4.2.7.1): iqn., eui. or naa. form, 223 bytes, characters of stringprep's result that ASCII has.
-bool valid_iscsi_name(std::string_view name);
-
 }  // namespace iscsi::initiator
