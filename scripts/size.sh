@@ -1,0 +1,20 @@
+#!/bin/bash
+# size.sh [-l LIMIT_BYTES] [BUILD_DIR] : what the binary weighs, in Markdown; fails above the limit (default 2.5 MB for x86_64).
+# Folders are the text and data of their object files, before the linker drops what nobody refers to; the rest is libraries.
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd); limit=2500000
+while getopts "l:" o; do case $o in l) limit=$OPTARG;; *) exit 64;; esac; done; shift $((OPTIND-1))
+dir=${1:-$top/build}; binary=$dir/iscsi
+[ -x "$binary" ] || { echo "size.sh: $binary is not built" >&2; exit 1; }
+stripped=$(mktemp); trap 'rm -f "$stripped" "$stripped.xz"' EXIT
+strip -s -o "$stripped" "$binary" && xz -9e -k "$stripped"
+bytes=$(stat -c %s "$stripped") packed=$(stat -c %s "$stripped.xz")
+echo "| part | bytes |"; echo "|---|---:|"
+for objects in "$dir"/CMakeFiles/core_*.dir "$dir"/CMakeFiles/applets.dir; do
+  [ -d "$objects" ] || continue
+  name=$(basename "$objects" .dir); name=${name/core_/core\/}
+  echo "| $name | $(find "$objects" -name '*.o' -exec size {} + | awk '$1 ~ /^[0-9]+$/ && $NF != "(TOTALS)" { s += $1 + $2 } END { print s + 0 }') |"
+done
+echo "| **stripped binary** | **$bytes** |"; echo "| xz -9e | $packed |"
+if readelf -d "$binary" | grep -q NEEDED; then echo "size.sh: not static: $(readelf -d "$binary" | grep NEEDED | head -n 1)" >&2; exit 1; fi
+[ "$bytes" -le "$limit" ] || { echo "size.sh: $bytes bytes stripped, the limit is $limit" >&2; exit 1; }
