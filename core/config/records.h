@@ -71,7 +71,6 @@ public:
 
     bool operator==(const Record&) const = default;
 
-
     // The file's text: BEGIN RECORD … END RECORD; unset strings are left out.
     std::string to_file() const;
     // As shown: unset strings as <empty>, secrets as ******** unless `show_secrets`.
@@ -91,11 +90,10 @@ private:
 // The version in BEGIN RECORD: the format's, not ours.
 inline constexpr std::string_view record_version = "2.1.8";
 
-// Names from the network before they become paths or lines. RFC 7143 §4.2.7: iqn. eui. naa., at most 223 bytes; here also
-// the characters stringprep forbids to be on disk: only letters (either case, as open-iscsi took them), digits, '-' '.' ':' and
-// UTF-8 above 0x7f; no '/', no blank, no control character.
+// Names from the network before they become paths or lines. RFC 7143 §4.2.7: iqn. eui. naa., 1 to 223 bytes; letters, digits,
+// '-' '.' ':' and, as targets in the field have it, '_' and UTF-8 above 0x7f. No '/', no blank, no control character.
 bool valid_iscsi_name(std::string_view name);
-// As above, but what tgt or an administrator made up is taken too ("disk1"): safe as a file name and as one line.
+// As above with any beginning: targets named "disk1" exist. Safe as a file name and as part of a line.
 bool safe_name(std::string_view name);
 
 // The text `s` as a JSON string with its quotes.
