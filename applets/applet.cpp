@@ -5,7 +5,8 @@
 namespace iscsi::applets {
 
 // One line per applet; keep sorted.
-#define ISCSI_APPLETS(ROW)
+#define ISCSI_APPLETS(ROW) \
+    ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 
 #define DECLARE(name, run, summary, link) int run(int argc, char** argv);
 ISCSI_APPLETS(DECLARE)

@@ -21,6 +21,7 @@ inline constexpr size_t tgt_request_header = 120;
 inline constexpr size_t tgt_max_text = 8192;            // of a request
 inline constexpr size_t tgt_max_answer = 64u << 20;     // what the client is willing to read
 inline constexpr const char* tgt_socket_default = "/var/run/tgtd/socket";
+inline constexpr const char* tgt_version = "1.0.85";      // the version of tgt whose behaviour this is
 
 enum class TgtMode : uint32_t { system, target, logicalunit, portal, lld, session, connection, account };
 enum class TgtOp : uint32_t { create, remove, show, bind, unbind, update, stat, start, stop };
