@@ -21,6 +21,7 @@ enum class Op : uint8_t {
     flush,          // everything written before is durable when this completes (fdatasync)
     unmap,          // give the range back; reads as zeros afterwards
     zero,           // write zeros, allocated (WRITE SAME of zeros without UNMAP)
+    work,           // call Request::work on a thread that may block (COMPARE AND WRITE, a state file ...)
 };
 
 struct Request;
@@ -35,6 +36,7 @@ struct Request {
     uint64_t length = 0;            // bytes; equals data.size() for read and write
     int error = 0;                  // 0 or a positive errno; a short read or write is EIO
     Completion done = nullptr;
+    int (*work)(Request&) = nullptr;    // Op::work: returns 0 or a positive errno
     void* owner = nullptr;          // the submitter's
     Request* next = nullptr;        // the engine's
     size_t progress = 0;            // bytes done so far, the engine's
@@ -57,6 +59,9 @@ struct Extent {
 
 class Store {
 public:
+    Store() = default;
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
     virtual ~Store() = default;
     virtual const char* type_name() const = 0;      // as tgt's bstype: rdwr aio null ram
     virtual const std::string& path() const = 0;    // as given; empty if there is none
@@ -71,6 +76,15 @@ public:
 
     // A plain descriptor that io_uring may read, write and fdatasync at the same offsets; -1 if there is none.
     virtual int fd() const { return -1; }
+    // The same for one request: -1 if this one is perform()'s (O_DIRECT and unaligned, write-behind due).
+    virtual int fd_for(const Request& request) const { (void)request; return fd(); }
+    // A read, write or flush that was done through fd() without perform() has ended well.
+    virtual void done_through_fd(const Request& request) { (void)request; }
+    // The range will be read soon; may block briefly.
+    virtual void prefetch(uint64_t offset, uint64_t length) { (void)offset; (void)length; }
+    // The medium is taken out (another path was set): lets go of the file at once, although somebody may still hold this
+    // object; what is in flight fails.
+    virtual void retire() {}
 
     // Bytes [offset, offset + length) as memory that stays valid while the store lives and that can be sent from or
     // received into without waiting for a disk; empty if the store cannot, or not now. Only the kernel may touch it
@@ -92,9 +106,15 @@ struct OpenOptions {
     std::string options;            // bsopts
 };
 
-// bstype: rdwr, aio (file or block device), null, ram (path is a size: "64M"). Opening a file read-write that
+// bstype: rdwr, aio (file or block device; aio is O_DIRECT and takes no flags), null, ram (path is a size: "64M"). Opening a file read-write that
 // may only be read falls back to read-only. Errors name the path.
 Result<std::shared_ptr<Store>> open_store(const std::string& bstype, const std::string& path, const OpenOptions& options);
 bool known_store_type(const std::string& bstype);
+
+
+// What an engine's thread does with a request: perform(), or its work.
+inline int run_blocking(Store& store, Request& request) {
+    return request.op == Op::work ? request.work(request) : store.perform(request);
+}
 
 }  // namespace iscsi::store

@@ -1,0 +1,68 @@
+#include "core/store/mapping.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace iscsi::store {
+namespace {
+constexpr uint64_t page = 4096;                     // granularity of the checks; a larger page only makes them redundant
+constexpr uint64_t drop_after = 8u << 20;           // bytes handed out between two drops of page table entries
+constexpr size_t most = 4u << 20;                   // longest range
+}  // namespace
+
+Mapping::~Mapping() {
+    for (auto& area : areas_) ::munmap(area->base, area->length);
+}
+
+const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64_t end) {
+    const Area* area = current_.load(std::memory_order_acquire);
+    if (area && end <= area->length) return area;
+    if (failed_.load(std::memory_order_relaxed)) return nullptr;
+    std::lock_guard lock(mutex_);
+    area = current_.load(std::memory_order_relaxed);
+    if (area && end <= area->length) return area;
+    // On 32 bits address space is dear: large media go without.
+    if (size > (sizeof(void*) > 4 ? uint64_t(1) << 45 : uint64_t(256) << 20) || size < end) return nullptr;
+    void* p = ::mmap(nullptr, size_t(size), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+        failed_.store(true, std::memory_order_relaxed);
+        return nullptr;
+    }
+    areas_.push_back(std::make_unique<Area>(Area{static_cast<uint8_t*>(p), size_t(size)}));
+    current_.store(areas_.back().get(), std::memory_order_release);
+    return areas_.back().get();
+}
+
+MutableBytes Mapping::resident(int fd, bool writable, uint64_t size, uint64_t offset, size_t length) {
+    if (length == 0 || length > most) return {};
+    const Area* area = cover(fd, writable, size, offset + length);
+    if (!area) return {};
+    const uint64_t first = offset & ~(page - 1);
+    const size_t pages = size_t((offset + length - first + page - 1) / page);
+    unsigned char state[most / page + 1];
+    // mincore wants the system's page size; where that is larger than 4 KiB it answers per larger page, and the bytes of
+    // `state` it does not fill stay 1.
+    std::memset(state, 1, pages);
+    uint8_t* begin = area->base + first;
+    const auto system_page = uint64_t(::sysconf(_SC_PAGESIZE));
+    begin -= uint64_t(begin - area->base) % system_page;
+    if (::mincore(begin, size_t(area->base + offset + length - begin), state) != 0) return {};
+    unsigned char all = 1;
+    for (size_t i = 0; i < pages; i++) all &= state[i];
+    if (!(all & 1)) return {};
+
+    if (handed_out_.fetch_add(length, std::memory_order_relaxed) + length >= drop_after) {
+        handed_out_.store(0, std::memory_order_relaxed);
+        ::madvise(area->base, area->length, MADV_DONTNEED);
+    }
+    return {area->base + offset, length};
+}
+
+void Mapping::revoke() {
+    std::lock_guard lock(mutex_);
+    failed_.store(true, std::memory_order_relaxed);
+    for (auto& area : areas_)
+        ::mmap(area->base, area->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+}  // namespace iscsi::store

@@ -1,0 +1,233 @@
+#include "core/store/file.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+
+using namespace iscsi;
+using namespace iscsi::store;
+
+namespace {
+
+constexpr uint64_t mib = 1 << 20;
+
+std::string make_file(const std::string& path, uint64_t size) {
+    Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    REQUIRE(::ftruncate(fd.get(), off_t(size)) == 0);
+    return path;
+}
+
+std::vector<uint8_t> pattern(size_t n, uint8_t seed) {
+    std::vector<uint8_t> v(n);
+    for (size_t i = 0; i < n; i++) v[i] = uint8_t(i * 31 + seed);
+    return v;
+}
+
+int perform(Store& s, Op op, uint64_t offset, std::vector<uint8_t>& data) {
+    Request r;
+    r.op = op;
+    r.offset = offset;
+    r.length = data.size();
+    r.data = data;
+    return s.perform(r);
+}
+
+std::vector<uint8_t> read(Store& s, uint64_t offset, size_t n) {
+    std::vector<uint8_t> v(n, 0xee);
+    CHECK(perform(s, Op::read, offset, v) == 0);
+    return v;
+}
+
+int range(Store& s, Op op, uint64_t offset, uint64_t length) {
+    Request r;
+    r.op = op;
+    r.offset = offset;
+    r.length = length;
+    return s.perform(r);
+}
+
+}  // namespace
+
+TEST_CASE("a file store reads back what was written, on a disk and in memory") {
+    for (const char* parent : {"/tmp", "/dev/shm"}) {
+        CAPTURE(parent);
+        TempDir dir(parent);
+        OpenOptions options;
+        auto opened = open_store("rdwr", make_file(dir / "disk", 4 * mib), options);
+        REQUIRE(opened);
+        Store& s = **opened;
+        CHECK(s.size() == 4 * mib);
+        CHECK(s.type_name() == std::string("rdwr"));
+        auto data = pattern(5000, 1);
+        CHECK(perform(s, Op::write, 512, data) == 0);
+        CHECK(read(s, 512, 5000) == data);
+        CHECK(range(s, Op::flush, 0, 0) == 0);
+
+        // warm: served at once
+        std::vector<uint8_t> again(5000);
+        CHECK(s.try_read(again, 512) == 5000);
+        CHECK(again == data);
+        auto more = pattern(8192, 9);
+        CHECK(s.try_write(more, 4096) == 8192);
+        CHECK(read(s, 4096, 8192) == more);
+    }
+}
+
+TEST_CASE("a cold page is refused on the loop and read by perform") {
+    TempDir dir;
+    auto opened = open_store("rdwr", make_file(dir / "disk", mib), {});
+    REQUIRE(opened);
+    Store& s = **opened;
+    auto data = pattern(256 << 10, 3);
+    CHECK(perform(s, Op::write, 0, data) == 0);
+    CHECK(range(s, Op::flush, 0, 0) == 0);
+    REQUIRE(::posix_fadvise(s.fd(), 0, 0, POSIX_FADV_DONTNEED) == 0);
+    std::vector<uint8_t> into(64 << 10);
+    CHECK(s.map(0, into.size(), false).empty());
+    ssize_t n = s.try_read(into, 0);
+    CHECK((n == -EAGAIN || n > 0));         // the page cache may have kept it
+    CHECK(read(s, 0, 256 << 10) == data);
+    CHECK(s.try_read(into, 0) == 64 << 10);
+    MutableBytes mapped = s.map(0, 64 << 10, false);
+    REQUIRE(mapped.size() == 64 << 10);
+    CHECK(std::memcmp(mapped.data(), data.data(), mapped.size()) == 0);
+}
+
+TEST_CASE("a mapping is offered for writing only in memory, and grows with the file") {
+    for (const char* parent : {"/tmp", "/dev/shm"}) {
+        TempDir dir(parent);
+        const bool memory = std::string(parent) == "/dev/shm";
+        auto path = make_file(dir / "disk", mib);
+        auto opened = open_store("rdwr", path, {});
+        REQUIRE(opened);
+        Store& s = **opened;
+        auto data = pattern(mib, 7);
+        CHECK(perform(s, Op::write, 0, data) == 0);
+        MutableBytes w = s.map(4096, 64 << 10, true);
+        CHECK(w.empty() == !memory);
+        if (memory) {
+            std::memset(w.data(), 0x5a, w.size());
+            CHECK(read(s, 4096, 64 << 10) == std::vector<uint8_t>(64 << 10, 0x5a));
+        }
+        MutableBytes before = s.map(0, 64 << 10, false);
+        REQUIRE(!before.empty());
+        REQUIRE(::truncate(path.c_str(), 2 * mib) == 0);
+        CHECK(s.map(mib, 64 << 10, false).empty());
+        CHECK(s.refresh_size());
+        CHECK(!s.refresh_size());
+        CHECK(s.size() == 2 * mib);
+        CHECK(perform(s, Op::write, mib, data) == 0);
+        MutableBytes after = s.map(mib, 64 << 10, false);
+        REQUIRE(!after.empty());
+        CHECK(after[0] == data[0]);
+        CHECK(before[0] == data[0]);        // the old range stays good
+    }
+}
+
+TEST_CASE("unmap makes holes that read as zeros, zero keeps them allocated") {
+    for (const char* parent : {"/tmp", "/dev/shm"}) {
+        CAPTURE(parent);
+        TempDir dir(parent);
+        auto opened = open_store("rdwr", make_file(dir / "disk", mib), {});
+        REQUIRE(opened);
+        Store& s = **opened;
+        CHECK(!s.extent_at(0, mib).mapped);
+        CHECK(s.extent_at(0, mib).length == mib);
+        auto data = pattern(mib, 5);
+        CHECK(perform(s, Op::write, 0, data) == 0);
+        CHECK(s.extent_at(0, mib).mapped);
+        CHECK(range(s, Op::unmap, 64 << 10, 64 << 10) == 0);
+        CHECK(read(s, 64 << 10, 64 << 10) == std::vector<uint8_t>(64 << 10));
+        CHECK(s.extent_at(0, mib).length == 64 << 10);
+        CHECK(!s.extent_at(64 << 10, mib).mapped);
+        CHECK(s.extent_at(64 << 10, mib).length == 64 << 10);
+        CHECK(range(s, Op::zero, 512 << 10, 100000) == 0);
+        CHECK(read(s, 512 << 10, 100000) == std::vector<uint8_t>(100000));
+        CHECK(read(s, (512 << 10) + 100000, 1)[0] == data[(512 << 10) + 100000]);
+        CHECK(range(s, Op::unmap, mib, 1) == EIO);
+    }
+}
+
+TEST_CASE("O_DIRECT takes any offset, length and memory") {
+    TempDir dir;
+    auto path = make_file(dir / "disk", mib + 512);
+    OpenOptions options;
+    auto opened = open_store("aio", path, options);
+    REQUIRE(opened);
+    Store& s = **opened;
+    auto all = pattern(mib, 11);
+    CHECK(perform(s, Op::write, 0, all) == 0);
+    for (auto [offset, length] : {std::pair<size_t, size_t>{0, 4096}, {512, 512}, {513, 7000}, {4095, 2}, {100, 900000}, {mib - 512, 512}}) {
+        CAPTURE(offset);
+        auto data = pattern(length, uint8_t(offset));
+        CHECK(perform(s, Op::write, offset, data) == 0);
+        std::copy(data.begin(), data.end(), all.begin() + long(offset));
+        CHECK(read(s, offset, length) == data);
+    }
+    CHECK(read(s, 0, mib) == all);
+    CHECK(s.try_read(all, 0) == -EAGAIN);
+    CHECK(s.map(0, 64 << 10, false).empty());
+    Request r;
+    r.offset = 512;
+    r.data = MutableBytes(all).subspan(0, 700);
+    CHECK(s.fd_for(r) == -1);
+    options.direct = true;
+    CHECK(!open_store("aio", path, options));
+}
+
+TEST_CASE("opening names the path, and falls back to reading") {
+    TempDir dir;
+    auto missing = open_store("rdwr", dir / "absent", {});
+    REQUIRE(!missing);
+    CHECK(missing.error().code == ENOENT);
+    CHECK(missing.error().text().find("absent") != std::string::npos);
+    CHECK(!open_store("rdwr", dir.path(), {}));
+    CHECK(!open_store("rdwr", "/dev/null", {}));
+    CHECK(!open_store("tape", dir / "x", {}));
+    OpenOptions options;
+    options.read_only = true;
+    auto path = make_file(dir / "disk", mib);
+    auto opened = open_store("rdwr", path, options);
+    REQUIRE(opened);
+    CHECK((*opened)->capabilities().read_only);
+    std::vector<uint8_t> data(512);
+    CHECK((*opened)->try_write(data, 0) < 0);
+    CHECK(perform(**opened, Op::write, 0, data) == EBADF);
+    auto empty = open_store("rdwr", make_file(dir / "empty", 0), {});
+    REQUIRE(empty);
+    CHECK((*empty)->size() == 0);
+}
+
+TEST_CASE("a file that shrank answers EIO and is not grown by a write") {
+    TempDir dir;
+    auto path = make_file(dir / "disk", mib);
+    auto opened = open_store("rdwr", path, {});
+    REQUIRE(opened);
+    REQUIRE(::truncate(path.c_str(), 4096) == 0);
+    std::vector<uint8_t> data(512);
+    CHECK(perform(**opened, Op::read, 65536, data) == EIO);
+    CHECK((*opened)->refresh_size());
+    CHECK(perform(**opened, Op::write, 65536, data) == EIO);
+    CHECK((*opened)->try_write(data, 65536) == -EIO);
+    struct stat st {};
+    REQUIRE(::stat(path.c_str(), &st) == 0);
+    CHECK(st.st_size == 4096);
+}
+
+TEST_CASE("a retired store lets go of its file") {
+    TempDir dir("/dev/shm");
+    auto opened = open_store("rdwr", make_file(dir / "disk", mib), {});
+    REQUIRE(opened);
+    std::vector<uint8_t> data(65536, 1);
+    CHECK(perform(**opened, Op::write, 0, data) == 0);
+    CHECK(!(*opened)->map(0, 65536, false).empty());
+    (*opened)->retire();
+    CHECK(perform(**opened, Op::read, 0, data) == EIO);
+    CHECK((*opened)->map(0, 65536, false).empty());
+    CHECK(perform(**opened, Op::write, 0, data) == EIO);
+}
