@@ -104,8 +104,12 @@ guest_tools() {
       [ -e /etc/iscsi/iscsid.conf ] && cp /etc/iscsi/iscsid.conf "$o/etc/iscsi/";;
   esac
   echo "InitiatorName=iqn.2001-04.com.example:initiator1" > "$o/etc/iscsi/initiatorname.iscsi"
-  "$E2E_DIR/vm/addbin.sh" "$o" /sbin/mke2fs=/usr/sbin/mke2fs /sbin/e2fsck=/usr/sbin/e2fsck
-  ln -sf mke2fs "$o/usr/sbin/mkfs.ext4"; cp /etc/mke2fs.conf "$o/etc/"
+  guest_overlay_fs "$o"
+}
+guest_overlay_fs() {
+  mkdir -p "$1/etc" "$1/usr/sbin"
+  "$E2E_DIR/vm/addbin.sh" "$1" /sbin/mke2fs=/usr/sbin/mke2fs /sbin/e2fsck=/usr/sbin/e2fsck
+  ln -sf mke2fs "$1/usr/sbin/mkfs.ext4"; cp /etc/mke2fs.conf "$1/etc/"
 }
 # guest SCRIPT [vm.sh options] : run guest/SCRIPT.sh in a guest; lines `ok …` and `FAIL …` of its output are checks of ours
 guest() {
