@@ -23,7 +23,6 @@ namespace iscsi::scsi {
 
 class LogicalUnit;
 class Router;
-struct Row;
 
 enum class Status : uint8_t {       // SAM-5 5.3.1
     good = 0x00, check_condition = 0x02, condition_met = 0x04, busy = 0x08, reservation_conflict = 0x18,
@@ -83,7 +82,6 @@ struct Command {
                                             // allocation length)
     // The device server's while the command runs.
     std::shared_ptr<LogicalUnit> lu;
-    const Row* row = nullptr;               // of the command table
     store::Request request;
     uint32_t step = 0;
 
@@ -95,6 +93,8 @@ struct Chunk {
     Command* command = nullptr;
     uint64_t position = 0;                  // bytes from the start of the command's extent
     MutableBytes data;
+    bool at_once = false;                   // `data` is short-lived: transfer() either completes now, or returns false having
+                                            // done nothing, never calls done, and the transport tries again with its own memory
     bool failed = false;                    // the command's status and sense are set then
     void (*done)(Chunk&) = nullptr;         // asynchronous completion of transfer
     void* owner = nullptr;
