@@ -1,0 +1,159 @@
+// One TCP connection of an initiator: login, then the full feature phase. Each kind of PDU has a file of its own
+// (scsi_command.cpp, data_out.cpp, data_in.cpp, tmf.cpp, text.cpp, nop.cpp, logout.cpp …); what is sent goes through
+// connection_send.cpp. Owned by its worker, touched only on its loop.
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "core/io/address.h"
+#include "core/io/loop.h"
+#include "core/nego/keys.h"
+#include "core/target/login.h"
+#include "core/target/session.h"
+#include "core/wire/pdu_reader.h"
+#include "core/wire/pdu_writer.h"
+
+namespace iscsi::target {
+
+class Connection final : public io::Watcher, public wire::PduSink {
+public:
+    Connection(Worker& worker, Fd socket);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    bool start();                                   // false: not usable, release it
+    // Closes at once; the session is told. Safe to call at any time; `why` is for the log (nullptr: say nothing).
+    void close(const char* why);
+    uint16_t cid() const { return cid_; }
+    const std::string& peer_address() const { return peer_address_; }
+
+    // A task has something to send (Data-In, R2T, status): it is served in turn.
+    void queue(Task& task);
+    void unqueue(Task& task);
+    void schedule_pump() { pump_later_.schedule(); }
+    void resume_reading();
+    void async_message(wire::AsyncEvent event, uint16_t parameter1, uint16_t parameter2, uint16_t parameter3);
+    void tmf_response(uint32_t itt, wire::TmfResult result);
+    // Task events, from transfers and executions that came back.
+    void executed(Task& task);
+    void transferred(Transfer& transfer);
+
+private:
+    enum class Phase : uint8_t { login, full_feature, logged_out, closed };
+    struct Control { wire::Bhs header; std::vector<uint8_t> data; bool counts; };     // counts: advances StatSN
+    struct HeldCommand { wire::Bhs header; std::vector<uint8_t> ahs, data; uint32_t cmd_sn; };
+
+    // io::Watcher, wire::PduSink
+    void on_ready(uint32_t events) override;
+    bool on_header(const wire::Bhs& header, Bytes ahs) override;
+    MutableBytes on_landing(const wire::Bhs& header, size_t length) override;
+    bool on_pdu(const wire::Bhs& header, Bytes ahs, Bytes data) override;
+    bool on_data_digest_error(const wire::Bhs& header) override;
+    void on_framing_error(const char* why) override;
+    void receive();
+
+    // Login (connection_login.cpp)
+    bool login_request(const wire::LoginRequest& request, Bytes data);
+    void login_send(const Login::Reply& reply);
+    bool login_complete();
+    bool enter_full_feature();
+
+    // Full feature phase, one file each
+    bool dispatch(const wire::Bhs& header, Bytes ahs, Bytes data);
+    bool sequenced(const wire::Bhs& header, Bytes ahs, Bytes data);         // CmdSN order
+    void release_held();
+    bool perform(const wire::Bhs& header, Bytes ahs, Bytes data);
+    bool scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
+    bool data_out(const wire::DataOut& header, Bytes data);
+    const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);
+    bool tmf_request(const wire::TmfRequest& header);
+    void abort_elsewhere(std::optional<uint64_t> lun, std::function<void()> done);
+    bool text_request(const wire::TextRequest& header, Bytes data);
+    void text_answer(const wire::TextRequest& header, Bytes data, bool final, bool more);
+    bool text_keys(wire::TextKeys keys, std::string& answer);
+    bool nop_out(const wire::NopOut& header, Bytes data);
+    bool logout_request(const wire::LogoutRequest& header);
+    bool reject(wire::RejectReason reason, const wire::Bhs& header);
+
+    // Data-Out of a task (data_out.cpp)
+    void take_data(Task& task, uint32_t offset, Bytes data);
+    void want_more(Task& task);                     // opens R2T bursts as far as allowed, or goes on when all is there
+    // Execution and status (scsi_command.cpp), Data-In (data_in.cpp)
+    void execute(Task& task);
+    void finish_medium(Task& task);
+    void respond(Task& task);                       // queues the status
+    bool produce(Task& task);                       // sends what it can; false: it has more, in its next turn
+    bool produce_medium_read(Task& task);
+    bool produce_parameters(Task& task);
+    void produce_status(Task& task);
+    wire::DataIn data_in_header(Task& task, uint32_t length, bool last);
+    uint32_t data_in_limit(const Task& task) const;
+    bool finished_read(Task& task);
+    void start_cold_read(Task& task);
+    void retire_after(Task& task);
+    void count_data_in();
+    void residual(const Task& task, uint8_t& flags, uint32_t& count) const;
+    void account_start(Task& task);
+    void account_done(Task& task);
+
+    // Output
+    void control(const wire::Bhs& header, Bytes data, bool counts);
+    template <class Header>
+    void control(const Header& header, Bytes data = {}, bool counts = true) {
+        control(wire::header_cast<wire::Bhs>(header), data, counts);
+    }
+    template <class Header>
+    void stamp(Header& header, bool counts) {       // StatSN, ExpCmdSN, MaxCmdSN
+        header.stat_sn = stat_sn_;
+        if (counts) stat_sn_++;
+        header.exp_cmd_sn = exp_cmd_sn();
+        header.max_cmd_sn = max_cmd_sn();
+    }
+    uint32_t exp_cmd_sn() const;
+    uint32_t max_cmd_sn();
+    void pump();
+    bool flush();                                   // false: closed
+    void watch();                                   // EPOLLIN/EPOLLOUT as needed
+    void ping();
+
+    Worker& worker_;
+    Fd socket_;
+    io::Address local_;
+    std::string peer_address_;
+    Phase phase_ = Phase::login;
+    uint16_t cid_ = 0;
+    std::unique_ptr<Login> login_;
+    Login::Reply login_reply_;                      // the last one, while an older session goes away
+    std::unique_ptr<io::Timer> reinstating_;
+    Session* session_ = nullptr;
+    std::shared_ptr<ConnectionRecord> record_;
+    wire::PduReader reader_;
+    wire::Digests digests_, digests_after_login_;   // in force; to be in force once the login response is in the batch
+    uint32_t stat_sn_ = 0;
+    uint32_t max_xmit_ = 8192;                      // the peer's MaxRecvDataSegmentLength
+    wire::Unsent unsent_;
+    std::deque<Control> control_;
+    Task* send_head_ = nullptr;
+    Task* send_tail_ = nullptr;
+    std::vector<HeldCommand> held_;
+    size_t held_bytes_ = 0;
+    std::vector<uint8_t> text_;                     // a text negotiation over several PDUs (C bit)
+    std::vector<uint8_t> text_reply_;               // what of a long answer is still to be sent
+    uint32_t text_itt_ = wire::reserved_tag, text_ttt_ = 0;
+    std::vector<uint8_t> landing_;                  // a Data-Out payload on its way in
+    bool landed_in_place_ = false;                  // … or it goes straight to the medium's memory,
+    std::shared_ptr<scsi::LogicalUnit> landing_lu_; // which this keeps
+    uint32_t watched_ = 0;
+    bool reading_paused_ = false;
+    bool close_when_sent_ = false;
+    bool pumping_ = false;
+    io::Deferred pump_later_;
+    io::Timer timer_;                               // login time-out, then pings
+    int unanswered_pings_ = 0;
+    uint64_t last_heard_ms_ = 0;
+    uint32_t pings_ = 0;
+};
+
+}  // namespace iscsi::target

@@ -1,0 +1,112 @@
+// What leaves a connection: control PDUs and the tasks that have something to send are turned into PDUs in the worker's batch,
+// which goes out in one sendmsg. What the socket does not take is kept, and nothing new is made until it is gone: the
+// back-pressure of a slow initiator costs it alone, and memory is bounded by one batch.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "core/target/connection.h"
+
+namespace iscsi::target {
+
+namespace {
+constexpr size_t pump_limit = 1024 * 1024;      // bytes one connection may send before the others have their turn
+}
+
+void Connection::control(const wire::Bhs& header, Bytes data, bool counts) {
+    control_.push_back({header, {data.begin(), data.end()}, counts});
+}
+
+void Connection::queue(Task& task) {
+    if (task.queued || phase_ == Phase::closed) return;
+    task.queued = true;
+    task.send_next = nullptr;
+    (send_tail_ ? send_tail_->send_next : send_head_) = &task;
+    send_tail_ = &task;
+}
+
+void Connection::unqueue(Task& task) {
+    if (!task.queued) return;
+    Task* before = nullptr;
+    for (Task* t = send_head_; t; before = t, t = t->send_next) {
+        if (t != &task) continue;
+        (before ? before->send_next : send_head_) = t->send_next;
+        if (send_tail_ == t) send_tail_ = before;
+        break;
+    }
+    task.queued = false;
+    task.send_next = nullptr;
+}
+
+void Connection::pump() {
+    if (pumping_ || phase_ == Phase::closed) return;
+    pumping_ = true;
+    size_t total = 0;
+    while (unsent_.empty() && phase_ != Phase::closed) {
+        wire::PduBatch& batch = worker_.batch;
+        while (!control_.empty() && batch.has_room(control_.front().data.size())) {
+            Control c = std::move(control_.front());
+            control_.pop_front();
+            // StatSN, ExpCmdSN and MaxCmdSN lie at the same place in every PDU a target sends (§11).
+            auto stamped = wire::header_cast<wire::NopIn>(c.header);
+            stamp(stamped, c.counts);
+            batch.append(stamped, c.data, digests_);
+            if (c.header.op() == wire::Opcode::login_response && phase_ == Phase::full_feature) digests_ = digests_after_login_;
+        }
+        // Each task in turn sends what there is room for; one that has more goes to the end of the queue.
+        while (control_.empty() && send_head_) {
+            Task& task = *send_head_;
+            unqueue(task);
+            if (!produce(task)) {
+                queue(task);
+                break;
+            }
+        }
+        if (batch.empty()) break;
+        total += batch.bytes();
+        if (!flush()) break;
+        if (total >= pump_limit && (send_head_ || !control_.empty())) {
+            pump_later_.schedule();
+            break;
+        }
+    }
+    pumping_ = false;
+    if (phase_ == Phase::closed) return;
+    if (close_when_sent_ && unsent_.empty() && control_.empty()) return close(nullptr);
+    watch();
+}
+
+// Sends the batch, or what is left of an earlier one.
+bool Connection::flush() {
+    wire::PduBatch& batch = worker_.batch;
+    iovec rest[wire::PduBatch::max_pieces];
+    msghdr message{};
+    if (unsent_.empty()) {
+        message.msg_iov = batch.pieces().data();
+        message.msg_iovlen = batch.pieces().size();
+    } else {
+        message.msg_iov = rest;
+        message.msg_iovlen = unsent_.gather(rest, wire::PduBatch::max_pieces);
+    }
+    ssize_t n;
+    do {
+        n = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        // EFAULT: a mapped page that was referred to is gone (the file was truncated): the PDU's header is out, so the
+        // connection is lost; the initiator logs in again, and its retry gets the medium error.
+        batch.clear();
+        close(errno == EFAULT ? "the backing store shrank under a read" : "send error");
+        return false;
+    }
+    size_t sent = n > 0 ? size_t(n) : 0;
+    if (record_) record_->tx_octets.store(record_->tx_octets.load(std::memory_order_relaxed) + sent, std::memory_order_relaxed);
+    if (!unsent_.empty())
+        unsent_.sent(sent);
+    else if (sent < batch.bytes())
+        unsent_.take(batch, sent);
+    else
+        batch.clear();
+    return true;
+}
+
+}  // namespace iscsi::target

@@ -1,0 +1,200 @@
+// SCSI Data-Out and R2T, RFC 7143 §11.7, §11.8: data for a task, as it comes: immediate, unsolicited, asked for. Each PDU is
+// one piece: it goes to the medium (or the parameter list) at once, so that no more than one PDU per connection is ever held
+// in memory, whatever the length of the command.
+#include "core/target/connection.h"
+
+#include <algorithm>
+
+#include "core/base/log.h"
+
+namespace iscsi::target {
+
+using scsi::Flow;
+
+// Decides from the 48-byte header alone, before one byte of data is read. nullptr: fine; `task` is nullptr if the data is to be
+// dropped, because the task is gone (aborted, or answered early).
+const char* Connection::check_data_out(const wire::DataOut& h, Task*& task, Burst*& burst) {
+    burst = nullptr;
+    task = session_->find(h.itt);
+    if (!task) return nullptr;
+    if (task->connection != this) return "Data-Out on another connection than its command";       // §4.2.2: allegiance
+    burst = task->find_burst(h.ttt);
+    if (!burst) {
+        if (h.ttt == wire::reserved_tag || task->phase != Task::Phase::data_out) {
+            task = nullptr;                 // late data of a task that has failed already
+            return nullptr;
+        }
+        return "Data-Out with an unknown target transfer tag";
+    }
+    const uint32_t length = h.data_segment_length;
+    if (h.data_sn != burst->exp_data_sn) return "Data-Out out of sequence";                       // §11.7.5
+    if (h.buffer_offset != burst->next) return "Data-Out out of order with DataPDUInOrder=Yes";
+    if (length > burst->end - burst->next) return "Data-Out overruns its burst";
+    if ((h.flags & wire::final_bit) && h.ttt != wire::reserved_tag && length != burst->end - burst->next)
+        return "Data-Out ends its burst early";
+    return nullptr;
+}
+
+// Where a Data-Out payload that is not here in whole goes: the medium's own memory if the store has some, the parameter list
+// of its task, or the connection's one landing buffer.
+MutableBytes Connection::on_landing(const wire::Bhs& header, size_t length) {
+    landed_in_place_ = false;
+    if (header.op() != wire::Opcode::data_out || phase_ != Phase::full_feature || close_when_sent_) return {};
+    auto h = wire::header_cast<wire::DataOut>(header);
+    Task* task = session_->find(h.itt);
+    if (task && !task->failed && uint64_t(h.buffer_offset) + length <= task->want) {
+        scsi::Command& c = task->command;
+        if (c.flow == Flow::data_out) return MutableBytes(c.parameters).subspan(h.buffer_offset, length);
+        if (c.flow == Flow::medium_write && !digests_.data) {     // with a digest: nothing unproved reaches the medium
+            if (MutableBytes place = c.lu->in_place(c, h.buffer_offset, length); place.size() == length) {
+                landed_in_place_ = true;
+                landing_lu_ = c.lu;         // keeps the memory even if the task is aborted while data arrives
+                return place;
+            }
+        }
+    }
+    landing_.resize(length);
+    return landing_;
+}
+
+bool Connection::data_out(const wire::DataOut& header, Bytes data) {
+    bool in_place = std::exchange(landed_in_place_, false);
+    Task* task;
+    Burst* burst;
+    record_->data_out_pdus.store(record_->data_out_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (const char* wrong = check_data_out(header, task, burst)) {
+        close(wrong);
+        return false;
+    }
+    landing_lu_.reset();
+    if (!task) return true;
+    burst->exp_data_sn++;
+    burst->next += uint32_t(data.size());
+    if (header.flags & wire::final_bit) {
+        burst->open = false;
+        task->open_bursts--;
+    }
+    if (in_place)
+        task->received += uint32_t(data.size());
+    else
+        take_data(*task, header.buffer_offset, data);
+    if (landing_.capacity() > 64 * 1024 && reader_.idle()) std::vector<uint8_t>().swap(landing_);
+    if (phase_ == Phase::closed) return false;
+    want_more(*task);
+    return true;
+}
+
+static void transfer_done(scsi::Chunk& chunk) {
+    Transfer& t = *static_cast<Transfer*>(chunk.owner);
+    Task& task = *t.task;
+    task.in_flight--;
+    Worker& worker = task.session->worker;
+    worker.remove_cold(chunk.data.size());
+    if (task.aborted) {
+        worker.give_back(std::unique_ptr<Transfer>(&t));
+        task.session->returned(task);
+        return;
+    }
+    task.connection->transferred(t);
+}
+
+// `data` belongs at `offset` of the task's data-out buffer; it is valid during the call only.
+void Connection::take_data(Task& task, uint32_t offset, Bytes data) {
+    if (offset >= task.want) return;                    // beyond what the CDB asks for: residual underflow
+    data = data.first(std::min<size_t>(data.size(), task.want - offset));
+    task.received += uint32_t(data.size());
+    scsi::Command& c = task.command;
+    if (c.flow == Flow::data_out) {
+        if (data.data() != c.parameters.data() + offset) std::copy(data.begin(), data.end(), c.parameters.begin() + offset);
+        return;
+    }
+    if (task.failed || data.empty()) return;
+    MutableBytes writable(const_cast<uint8_t*>(data.data()), data.size());     // the store only reads it
+    scsi::Chunk& now = worker_.chunk;
+    now.command = &c;
+    now.position = offset;
+    now.data = writable;
+    now.at_once = true;
+    now.failed = false;
+    if (c.lu->transfer(now)) {
+        task.failed |= now.failed;
+        return;
+    }
+    // It has to wait for the disk: with memory of its own.
+    std::unique_ptr<Transfer> owner = worker_.take_transfer();
+    Transfer& t = *owner.release();                     // comes back through transfer_done
+    t.task = &task;
+    t.buffer = std::make_shared<std::vector<uint8_t>>(data.begin(), data.end());
+    t.chunk.command = &c;
+    t.chunk.position = offset;
+    t.chunk.data = *t.buffer;
+    t.chunk.at_once = false;
+    t.chunk.failed = false;
+    t.chunk.owner = &t;
+    t.chunk.done = transfer_done;
+    task.in_flight++;
+    worker_.add_cold(data.size());
+    if (c.lu->transfer(t.chunk)) {
+        task.in_flight--;
+        worker_.remove_cold(data.size());
+        task.failed |= t.chunk.failed;
+        worker_.give_back(std::unique_ptr<Transfer>(&t));
+    }
+}
+
+// A transfer that had to wait is back.
+void Connection::transferred(Transfer& t) {
+    Task& task = *t.task;
+    task.failed |= t.chunk.failed;
+    if (task.phase == Task::Phase::data_in) {
+        if (!task.failed) {
+            task.read_ahead = std::move(t.buffer);
+            task.read_ahead_used = 0;
+        }
+        worker_.give_back(std::unique_ptr<Transfer>(&t));
+        if (task.failed)
+            respond(task);
+        else
+            queue(task);
+    } else {
+        worker_.give_back(std::unique_ptr<Transfer>(&t));
+        want_more(task);
+    }
+    schedule_pump();
+}
+
+// Asks for the next bursts (§11.8: R2T), or goes on when all data is there.
+void Connection::want_more(Task& task) {
+    if (task.phase != Task::Phase::data_out) return;
+    const nego::Params& params = session_->params;
+    if (!task.failed) {
+        bool cold = task.in_flight > 0;     // the disk is behind: one burst at a time, the initiator waits, not our memory
+        while (task.solicited < task.want && task.open_bursts < (cold ? 1 : params.max_outstanding_r2t)) {
+            if (cold && !worker_.cold_room()) break;
+            auto slot = std::find_if(task.bursts.begin(), task.bursts.end(), [](const Burst& b) { return !b.open; });
+            if (slot == task.bursts.end()) break;
+            uint32_t length = std::min(task.want - task.solicited, params.max_burst);
+            if (++session_->next_ttt == wire::reserved_tag) session_->next_ttt = 1;
+            *slot = {session_->next_ttt, task.solicited, task.solicited + length, 0, true};
+            task.open_bursts++;
+            task.solicited += length;
+            wire::R2t r;
+            r.lun = task.command.lun;
+            r.itt = task.itt;
+            r.ttt = slot->ttt;
+            r.r2t_sn = task.r2t_sn++;
+            r.buffer_offset = slot->next;
+            r.desired_length = length;
+            control(r, {}, false);          // an R2T carries StatSN but does not advance it
+        }
+    }
+    if (task.open_bursts > 0 || task.in_flight > 0) return;
+    if (task.failed) return respond(task);
+    if (task.received < task.want) return;          // unsolicited data ended early: the rest was just asked for
+    if (task.command.flow == Flow::data_out)
+        execute(task);
+    else
+        finish_medium(task);
+}
+
+}  // namespace iscsi::target

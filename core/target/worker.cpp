@@ -1,0 +1,112 @@
+#include "core/target/worker.h"
+
+#include <algorithm>
+
+#include "core/target/connection.h"
+
+namespace iscsi::target {
+
+namespace {
+constexpr size_t max_pooled = 256;
+constexpr size_t keep_parameters = 4096;        // a pooled task keeps at most this much of a parameter list's memory
+}
+
+Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l)
+    : directory(d), options(o), loop(std::move(l)), engine(io::make_engine(*loop, o.engine)), receive_buffer(o.receive_buffer),
+      batch(o.send_arena),
+      bury_(*loop, [this] {
+          dead_connections_.clear();
+          dead_sessions_.clear();
+      }),
+      wake_waiting_(*loop, [this] {
+          auto waiting = std::move(waiting_for_room_);
+          waiting_for_room_.clear();
+          for (Connection* c : waiting) c->resume_reading();
+      }) {}
+
+Worker::~Worker() {
+    while (tasks_) tasks_ = std::move(tasks_->pool_next);           // not by recursion
+    while (transfers_) transfers_ = std::move(transfers_->next);
+}
+
+void Worker::adopt(Fd socket) {
+    connections_.push_back(std::make_unique<Connection>(*this, std::move(socket)));
+    if (connections_.back()->start()) return;
+    connections_.pop_back();
+    count--;
+}
+
+void Worker::release(Connection& connection) {
+    std::erase(waiting_for_room_, &connection);
+    auto place = std::find_if(connections_.begin(), connections_.end(), [&](const auto& c) { return c.get() == &connection; });
+    if (place == connections_.end()) return;
+    dead_connections_.push_back(std::move(*place));
+    connections_.erase(place);
+    count--;
+    bury_.schedule();
+}
+
+Session& Worker::add(std::unique_ptr<Session> session) {
+    sessions_.push_back(std::move(session));
+    return *sessions_.back();
+}
+
+void Worker::release(Session& session) {
+    auto place = std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& s) { return s.get() == &session; });
+    if (place == sessions_.end()) return;
+    if (!session.discovery()) {
+        for (const auto& [number, unit] : session.luns()) unit->nexus_lost(session.nexus);
+        if (options.on_event) options.on_event(session.record->logged_out ? "logout" : "lost", *session.record);
+        directory.sessions.remove(*session.record);
+    }
+    dead_sessions_.push_back(std::move(*place));
+    sessions_.erase(place);
+    bury_.schedule();
+}
+
+std::unique_ptr<Task> Worker::take_task() {
+    if (!tasks_) return std::make_unique<Task>();
+    auto task = std::move(tasks_);
+    tasks_ = std::move(task->pool_next);
+    pooled_tasks_--;
+    return task;
+}
+
+void Worker::give_back(std::unique_ptr<Task> task) {
+    if (pooled_tasks_ >= max_pooled) return;
+    task->command.reset();
+    if (task->command.parameters.capacity() > keep_parameters) std::vector<uint8_t>().swap(task->command.parameters);
+    task->reset();
+    task->pool_next = std::move(tasks_);
+    tasks_ = std::move(task);
+    pooled_tasks_++;
+}
+
+std::unique_ptr<Transfer> Worker::take_transfer() {
+    if (!transfers_) return std::make_unique<Transfer>();
+    auto transfer = std::move(transfers_);
+    transfers_ = std::move(transfer->next);
+    pooled_transfers_--;
+    return transfer;
+}
+
+void Worker::give_back(std::unique_ptr<Transfer> transfer) {
+    if (pooled_transfers_ >= max_pooled) return;
+    transfer->buffer.reset();
+    transfer->task = nullptr;
+    transfer->next = std::move(transfers_);
+    transfers_ = std::move(transfer);
+    pooled_transfers_++;
+}
+
+void Worker::remove_cold(size_t bytes) {
+    cold_bytes_ -= bytes;
+    if (!waiting_for_room_.empty() && cold_room()) wake_waiting_.schedule();
+}
+
+void Worker::wait_for_room(Connection& connection) {
+    if (std::find(waiting_for_room_.begin(), waiting_for_room_.end(), &connection) == waiting_for_room_.end())
+        waiting_for_room_.push_back(&connection);
+}
+
+}  // namespace iscsi::target

@@ -1,0 +1,80 @@
+// One thread of the target: its loop, the store engine, the buffers that all its connections share, and the sessions and
+// connections that live on it.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "core/io/engine.h"
+#include "core/io/loop.h"
+#include "core/target/directory.h"
+#include "core/target/task.h"
+#include "core/wire/pdu_writer.h"
+
+namespace iscsi::target {
+
+class Connection;
+class Session;
+
+struct ServerOptions {
+    unsigned threads = 1;
+    size_t receive_buffer = 256 * 1024;     // per worker, shared by its connections
+    size_t send_arena = 512 * 1024;         // per worker, likewise
+    size_t max_cold_bytes = 4 * 1024 * 1024;// per worker: memory of transfers that wait for a disk
+    unsigned max_connections = 4096;        // per process
+    unsigned login_timeout_s = 15;
+    io::EngineOptions engine;
+    // Called on any thread, one line's worth: "login", "logout", "error" … for `iscsi export`'s event lines.
+    std::function<void(const char* event, const SessionRecord& session)> on_event;
+};
+
+class Worker {
+public:
+    Worker(Directory& directory, const ServerOptions& options, std::unique_ptr<io::Loop> loop);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    void adopt(Fd socket);                          // a new connection; on the loop's thread
+    void release(Connection& connection);           // destroys it at the end of this wake-up
+    void release(Session& session);
+    Session& add(std::unique_ptr<Session> session);
+
+    std::unique_ptr<Task> take_task();
+    void give_back(std::unique_ptr<Task> task);
+    std::unique_ptr<Transfer> take_transfer();
+    void give_back(std::unique_ptr<Transfer> transfer);
+    // Accounts for memory of transfers that wait; false: too much, stop reading until it shrinks.
+    bool cold_room() const { return cold_bytes_ < options.max_cold_bytes; }
+    void add_cold(size_t bytes) { cold_bytes_ += bytes; }
+    void remove_cold(size_t bytes);
+    // Called when cold_room() is true again.
+    void wait_for_room(Connection& connection);
+
+    bool idle() const { return connections_.empty() && sessions_.empty(); }
+    std::list<std::unique_ptr<Session>>& sessions() { return sessions_; }
+
+    std::atomic<size_t> count{0};                   // connections, those on their way here included; any thread
+    Directory& directory;
+    const ServerOptions& options;
+    const std::unique_ptr<io::Loop> loop;
+    const std::unique_ptr<io::Engine> engine;
+    std::vector<uint8_t> receive_buffer;
+    wire::PduBatch batch;
+    scsi::Chunk chunk;                              // for transfers that complete at once
+
+private:
+    std::list<std::unique_ptr<Connection>> connections_;
+    std::list<std::unique_ptr<Session>> sessions_;
+    std::vector<std::unique_ptr<Connection>> dead_connections_;
+    std::vector<std::unique_ptr<Session>> dead_sessions_;
+    std::vector<Connection*> waiting_for_room_;
+    io::Deferred bury_, wake_waiting_;
+    std::unique_ptr<Task> tasks_;
+    std::unique_ptr<Transfer> transfers_;
+    size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;
+};
+
+}  // namespace iscsi::target
