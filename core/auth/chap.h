@@ -63,9 +63,9 @@ private:
     Progress fail(const char* why);
     Progress choose_method(std::string_view list, wire::TextWriter& answer);
     Progress choose_algorithm(std::string_view list, wire::TextWriter& answer);
-    Progress check_response(std::string_view name, std::string_view response, const wire::TextKeys& keys,
-                            wire::TextWriter& answer);
-    Progress prove(std::string_view id, std::string_view challenge, Bytes received, wire::TextWriter& answer);
+    Progress check_response(std::string_view name, std::string_view response, std::optional<std::string_view> id,
+                            std::optional<std::string_view> challenge, wire::TextWriter& answer);
+    Progress prove(std::string_view id, std::string_view challenge, wire::TextWriter& answer);
 
     Config config_;
     State state_ = State::method;
@@ -107,9 +107,10 @@ public:
 private:
     enum class State : uint8_t { start, sent_method, sent_algorithms, sent_response, finished };
     Progress fail(const char* why);
-    Progress send_algorithms(std::string_view method, wire::TextWriter& request);
-    Progress send_response(const wire::TextKeys& keys, wire::TextWriter& request);
-    Progress check_target(const wire::TextKeys& keys);
+    Progress take_method(std::optional<std::string_view> method, wire::TextWriter& request);
+    Progress send_response(std::string_view algorithm, std::string_view id, std::string_view challenge,
+                           wire::TextWriter& request);
+    Progress check_target(std::string_view name, std::string_view response);
     bool mutual() const { return !config_.target_account.secret.empty(); }
 
     Config config_;

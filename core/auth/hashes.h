@@ -2,6 +2,7 @@
 // would link 3.7 MB. SHA3-256 is ours (FIPS 202), the tests compare it with OpenSSL's.
 #pragma once
 #include <initializer_list>
+#include <string_view>
 
 #include "core/base/bytes.h"
 

@@ -59,28 +59,33 @@ public:
     Verdict finish();
 
     const Params& params() const { return params_; }
-    bool has_name() const { return !params_.initiator_name.empty(); }
 
 private:
     static constexpr size_t max_keys = 64;
-    Verdict take(wire::Stage stage, const Key& key, std::string_view value, wire::TextWriter& answer);
-    Verdict settle(const Key& key, std::string_view value);
-    Verdict declared(const Key& key, std::string_view value);
-    void answer_offer(const Key& key, std::string_view value, wire::TextWriter& answer);
+    enum class Pass : uint8_t { type, plain, dependent };
+    static Pass pass_of(const Key* key);
+    Verdict take(wire::Stage stage, const wire::TextKey& pair, const Key& key, wire::TextWriter& answer);
     Verdict check_place(wire::Stage stage, const Key& key) const;
-    Verdict fail(const Key& key, const char* why) const;
-    bool admits(const Key& key) const;
-    bool add_offer(const Key& key, wire::TextWriter& out);
+    Verdict take_declaration(const Key& key, std::string_view value);
+    Verdict take_answer(const Key& key, std::string_view value);
+    Verdict take_proposal(const Key& key, std::string_view value, wire::TextWriter& answer);
+    void answer_number(const Key& key, std::string_view value, wire::TextWriter& answer);
+    void answer_list(const Key& key, std::string_view value, wire::TextWriter& answer);
     uint32_t choose(const Key& key, uint32_t offered) const;
-    Digests& digests(const Key& key);
-    bool is_header_digest(const Key& key) const { return key.name == "HeaderDigest"; }
+    uint32_t own(const Key& key) const;             // the value we want
+    bool admits(const Key& key) const;
+    void add_offer(const Key& key, wire::TextWriter& out);
+    Digests own_digests(const Key& key) const;
+    bool& digest_flag(const Key& key);
+    bool reserved_for_discovery(const Key& key) const { return params_.discovery && !key.in_discovery; }
 
     Role role_;
     When when_;
     Limits limits_;
     Params params_;
+    // by row of keys(): came from the peer, offered by us, answered by the peer, declared by us, agreed on
     std::bitset<max_keys> received_, offered_, answered_, declared_, agreed_;
-    unsigned unknown_ = 0;
+    unsigned unknown_ = 0, waited_ = 0;
     bool names_sent_ = false;
 };
 

@@ -23,7 +23,7 @@ enum class TextError : uint8_t { none, unterminated, no_equals, bad_key, long_ke
 const char* text(TextError error);                      // "key without ="
 
 // Splits one logical text. Trailing NULs (a padded segment) are ignored; an empty text is no pair. On an error `out`
-// holds the pairs before it. Keys are standard-labels (or the X# form); values are any bytes but NUL.
+// holds the pairs before it. Keys are standard-labels (also with a small first letter or as X#...); values are any bytes but NUL.
 TextError parse_text(Bytes text, std::vector<TextKey>& out);
 
 // The value of the first pair with that key.
@@ -67,7 +67,8 @@ std::string encode_base64(Bytes binary);
 bool next_value(std::string_view& rest, std::string_view& value);
 bool list_contains(std::string_view list, std::string_view value);
 
-// iSCSI-name-value as far as bytes can tell: 1..223 of lower-case letters, digits, '-', '.', ':' and non-ASCII.
+// iSCSI-name-value, liberally: 1..223 bytes without blanks, control characters, ',' and '/'. (The stringprep profile
+// also folds case and forbids '_', which initiators in the field use.)
 bool valid_iscsi_name(std::string_view name);
 
 }  // namespace iscsi::wire
