@@ -6,6 +6,7 @@ namespace iscsi::applets {
 
 // One line per applet; keep sorted.
 #define ISCSI_APPLETS(ROW) \
+    ROW("iscsid", iscsid_main, "initiator daemon", true) \
     ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 
 #define DECLARE(name, run, summary, link) int run(int argc, char** argv);

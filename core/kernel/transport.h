@@ -49,6 +49,9 @@ public:
     Transport(std::unique_ptr<Channel> channel, uint64_t handle) : channel_(std::move(channel)), handle_(handle) {}
     virtual ~Transport();
 
+    // The number the kernel gives the transport (Sysfs::transport_handle); it changes when the module is loaded anew.
+    void set_handle(uint64_t handle) { handle_ = handle; }
+
     // Events go to `sink` from the loop's turn, never from within a call below. `lost`: the queue overflowed
     // (ENOBUFS), events are missing: look at sysfs.
     Result<void> watch(io::Loop& loop, std::function<void(const Event&)> sink, std::function<void()> lost);

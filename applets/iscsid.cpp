@@ -1,0 +1,297 @@
+// iscsid: the daemon that logs the kernel's initiator in and keeps it logged in. Set-up, options, signals; the work is
+// core/initiator's, the socket core/mgmt's.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "applets/applet.h"
+#include "applets/cli.h"
+#include "core/base/log.h"
+#include "core/config/iscsid_conf.h"
+#include "core/config/node_records.h"
+#include "core/initiator/kernel_initiator.h"
+#include "core/kernel/modules.h"
+#include "core/mgmt/session_ops.h"
+
+namespace iscsi::applets {
+namespace {
+
+using cli::Arg;
+
+constexpr cli::Option options[] = {
+    {'c', "config", Arg::required, "FILE", "configuration (/etc/iscsi/iscsid.conf)"},
+    {'i', "initiatorname", Arg::required, "FILE", "who we are (/etc/iscsi/initiatorname.iscsi)"},
+    {'f', "foreground", Arg::none, nullptr, "stay in the foreground, log to stderr"},
+    {'d', "debug", Arg::required, "LEVEL", "0 to 8; more than 0 logs every step"},
+    {'u', "uid", Arg::required, "UID", "run as this user"},
+    {'g', "gid", Arg::required, "GID", "run as this group"},
+    {'n', "no-pid-file", Arg::none, nullptr, "do not write a PID file"},
+    {'p', "pid", Arg::required, "FILE", "PID file (/run/iscsid.pid)"},
+    {'h', "help", Arg::none, nullptr, "show this"},
+    {'v', "version", Arg::none, nullptr, "show the version"},
+};
+constexpr cli::Interface interface = {
+    "iscsid", "initiator daemon: keeps the kernel's iSCSI sessions logged in", "iscsid [option]...", options,
+    "Sessions stay in the kernel when iscsid ends; the next one takes them over. A second copy is refused.\n"
+    "Started by systemd, it uses the socket it is given and says when it is ready.",
+    "iscsid -f -d 1",
+};
+
+struct Options {
+    std::string config, names, pid_file = "/run/iscsid.pid";
+    bool foreground = false, debug = false;
+    uid_t uid = 0;
+    gid_t gid = 0;
+};
+
+// One byte to who waits for us to be ready, or nothing if we never are.
+class Ready {
+public:
+    // In the daemon after a fork; the parent never returns from here.
+    Result<void> fork_away() {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC) != 0) return Error{errno, "pipe", ""};
+        Fd read_end(ends[0]);
+        write_end_.reset(ends[1]);
+        pid_t child = ::fork();
+        if (child < 0) return Error{errno, "fork", ""};
+        if (child > 0) {
+            write_end_.reset();
+            char c;
+            ssize_t n;
+            do { n = ::read(read_end.get(), &c, 1); } while (n < 0 && errno == EINTR);
+            ::_exit(n == 1 ? 0 : 1);
+        }
+        ::setsid();
+        return {};
+    }
+    void tell() {
+        if (write_end_) (void)!::write(write_end_.get(), "r", 1);
+        write_end_.reset();
+        notify("READY=1");
+    }
+    // sd_notify(3): a datagram to the socket systemd names.
+    static void notify(const char* state) {
+        const char* path = ::getenv("NOTIFY_SOCKET");
+        sockaddr_un to{};
+        if (!path || (path[0] != '/' && path[0] != '@') || std::strlen(path) >= sizeof to.sun_path) return;
+        to.sun_family = AF_UNIX;
+        std::memcpy(to.sun_path, path, std::strlen(path));
+        if (path[0] == '@') to.sun_path[0] = '\0';
+        Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        ::sendto(fd.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&to),
+                 socklen_t(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
+    }
+
+private:
+    Fd write_end_;
+};
+
+// The socket systemd listens on for us (sd_listen_fds(3)), or one of our own.
+Result<Fd> take_socket() {
+    const char* pid = ::getenv("LISTEN_PID");
+    const char* fds = ::getenv("LISTEN_FDS");
+    if (pid && fds && std::atoi(pid) == ::getpid() && std::atoi(fds) >= 1) {
+        Fd fd(3);
+        ::fcntl(3, F_SETFD, FD_CLOEXEC);
+        ::fcntl(3, F_SETFL, O_NONBLOCK);
+        ::unsetenv("LISTEN_PID");
+        ::unsetenv("LISTEN_FDS");
+        return fd;
+    }
+    return mgmt::bind_iscsid_socket();
+}
+
+Result<void> write_pid_file(const std::string& path) {
+    Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+    if (!fd) return Error{errno, "write PID file", path};
+    char line[24];
+    int n = std::snprintf(line, sizeof line, "%d\n", int(::getpid()));
+    if (::write(fd.get(), line, size_t(n)) != n) return Error{errno, "write PID file", path};
+    return {};
+}
+
+// The disk under our own program may be one of ours: nothing of us may be paged out, and we must be the last to be killed.
+void stay_alive() {
+    if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) log::warning("cannot lock memory: %s", std::strerror(errno));
+    ::setpriority(PRIO_PROCESS, 0, -10);
+    Fd fd(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    if (fd) (void)!::write(fd.get(), "-1000", 5);
+}
+
+class Signals : private io::Watcher {
+public:
+    Result<void> watch(io::Loop& loop) {
+        loop_ = &loop;
+        sigset_t set;
+        ::sigemptyset(&set);
+        for (int s : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) ::sigaddset(&set, s);
+        ::sigprocmask(SIG_BLOCK, &set, nullptr);
+        ::signal(SIGPIPE, SIG_IGN);
+        fd_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        return loop.add(fd_.get(), EPOLLIN, *this);
+    }
+
+private:
+    void on_ready(uint32_t) override {
+        signalfd_siginfo info;
+        while (::read(fd_.get(), &info, sizeof info) == sizeof info)
+            if (info.ssi_signo != SIGHUP) loop_->stop();
+    }
+    io::Loop* loop_ = nullptr;
+    Fd fd_;
+};
+
+std::string host_name() {
+    char name[256] = "";
+    ::gethostname(name, sizeof name - 1);
+    return name;
+}
+
+// The record a session in the kernel was made from.
+std::optional<initiator::SessionSettings> find_settings(config::Database& database, const mgmt::DaemonIdentity& identity,
+                                                        const kernel::Sysfs& sysfs, const kernel::SessionInfo& session) {
+    config::NodeFilter filter;
+    filter.target = session.target_name;
+    filter.address = session.persistent_address;
+    filter.port = std::atoi(session.persistent_port.c_str());
+    filter.iface = session.iface_name;
+    for (const config::Record& record : database.nodes(filter)) {
+        auto settings = initiator::session_settings(record, identity.initiator.name, identity.initiator.alias, sysfs);
+        if (!settings) continue;
+        if (!session.initiator_name.empty()) settings->initiator_name = session.initiator_name;
+        return std::move(*settings);
+    }
+    return std::nullopt;
+}
+
+mgmt::DaemonIdentity identify(const Options& o) {
+    mgmt::DaemonIdentity identity;
+    identity.config_file = o.config;
+    auto name = config::ensure_initiator_name(o.names);
+    if (name) {
+        identity.initiator = *name;
+    } else {
+        log::error("can't open InitiatorName configuration file %s", o.names.c_str());
+        log::warning("%s. Logins fail until there is one.", name.error().text().c_str());
+    }
+    if (identity.initiator.alias.empty()) identity.initiator.alias = host_name();
+    return identity;
+}
+
+int serve(const Options& o, Fd socket, Ready& ready) {
+    auto fail = [](const Error& e) {
+        log::error("%s", e.text().c_str());
+        return 1;
+    };
+    auto loop = io::Loop::create();
+    if (!loop) return fail(loop.error());
+    kernel::Sysfs sysfs;
+    if (auto loaded = kernel::load_module(sysfs, "scsi_transport_iscsi"); !loaded) log::warning("%s", loaded.error().text().c_str());
+    auto channel = kernel::open_netlink();
+    if (!channel) return fail(channel.error());
+    kernel::Transport transport(std::move(*channel), 0);
+    initiator::KernelInitiator engine(**loop, transport, sysfs);
+    if (auto started = engine.start(); !started) return fail(started.error());
+
+    config::IscsidConf conf = config::read_iscsid_conf(o.config);
+    for (const auto& c : conf.complaints) log::warning("%s", c.message().c_str());
+    mgmt::DaemonIdentity identity = identify(o);
+    config::Database database(config::state_directory());
+
+    Signals signals;
+    if (auto watched = signals.watch(**loop); !watched) return fail(watched.error());
+    mgmt::SessionOps ops(**loop, engine, identity, [&] { (*loop)->stop(); });
+    if (auto listening = ops.listen(std::move(socket)); !listening) return fail(listening.error());
+    if (!o.pid_file.empty())
+        if (auto written = write_pid_file(o.pid_file); !written) return fail(written.error());
+    stay_alive();
+    if (o.gid && ::setgid(o.gid) != 0) return fail(Error{errno, "set group", std::to_string(o.gid)});
+    if (o.uid && ::setuid(o.uid) != 0) return fail(Error{errno, "set user", std::to_string(o.uid)});
+    log::info("iSCSI daemon with pid=%d started!", int(::getpid()));
+    engine.adopt([&](const kernel::SessionInfo& s) { return find_settings(database, identity, sysfs, s); });
+    ready.tell();
+
+    (*loop)->run();
+    log::info("iscsid shutting down.");
+    Ready::notify("STOPPING=1");
+    return 0;
+}
+
+bool number(const std::string& text, unsigned& out) {
+    char* end;
+    unsigned long v = std::strtoul(text.c_str(), &end, 10);
+    out = unsigned(v);
+    return !text.empty() && !*end && v <= 0xffffffffUL;
+}
+
+}  // namespace
+
+int iscsid_main(int argc, char** argv) {
+    cli::Parsed parsed = cli::parse(interface, argc, argv);
+    if (parsed.error) {
+        std::fprintf(stderr, "iscsid: %s\nTry `iscsid --help' for more information.\n", parsed.error->c_str());
+        return 1;
+    }
+    Options o;
+    o.config = config::state_directory() + "/iscsid.conf";
+    o.names = config::state_directory() + "/initiatorname.iscsi";
+    for (const cli::Item& item : parsed.items) {
+        unsigned n = 0;
+        if (std::strchr("dug", item.option->short_name) && !number(item.value, n)) {
+            std::fprintf(stderr, "iscsid: --%s wants a number, not '%s'\n", item.option->long_name, item.value.c_str());
+            return 1;
+        }
+        switch (item.option->short_name) {
+        case 'c': o.config = item.value; break;
+        case 'i': o.names = item.value; break;
+        case 'f': o.foreground = true; break;
+        case 'd': o.debug = n > 0; break;
+        case 'u': o.uid = n; break;
+        case 'g': o.gid = n; break;
+        case 'n': o.pid_file.clear(); break;
+        case 'p': o.pid_file = item.value; break;
+        case 'h': std::fputs(cli::help(interface).c_str(), stdout); return 0;
+        case 'v': std::printf("iscsid version %s\n", ISCSI_VERSION); return 0;
+        }
+    }
+    if (o.foreground) o.pid_file.clear();
+    const log::Level level = o.debug ? log::Level::debug : log::Level::info;
+    log::open("iscsid", log::Sink::foreground, level);      // until the fork, who started us reads stderr
+
+    auto socket = take_socket();
+    if (!socket) {
+        if (socket.error().code == EADDRINUSE) log::error("Can not bind IPC socket: another iscsid is running");
+        else log::error("%s", socket.error().text().c_str());
+        return 1;
+    }
+    Ready ready;
+    if (!o.foreground) {
+        ::umask(0177);
+        if (auto forked = ready.fork_away(); !forked) {
+            log::error("%s", forked.error().text().c_str());
+            return 1;
+        }
+        int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+        for (int fd = 0; fd < 2; fd++) ::dup2(null, fd);
+        (void)!::chdir("/");
+        log::open("iscsid", log::Sink::syslog, level);
+        ::dup2(null, 2);
+        if (null > 2) ::close(null);
+    }
+    return serve(o, std::move(*socket), ready);
+}
+
+}  // namespace iscsi::applets
