@@ -96,6 +96,7 @@ TgtReply::~TgtReply() {
 void TgtReply::answer(TgtAnswer a, std::function<void()> sent) {
     if (answered_) return;
     answered_ = true;
+    if (answer_) answer_(a);
     if (auto client = client_.lock()) client->answer(a, std::move(sent));
     else if (sent) sent();
 }

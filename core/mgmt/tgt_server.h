@@ -13,9 +13,14 @@
 
 namespace iscsi::mgmt {
 
-// The way back to one tgtadm. Used on the loop only. Dropped without an answer, it answers "unknown error".
+// The way back to who asked: a tgtadm on the socket, or a function in this process. Used on the loop only. Dropped without
+// an answer, it answers "unknown error".
 class TgtReply {
 public:
+    TgtReply() = default;
+    explicit TgtReply(std::function<void(TgtAnswer)> answered) : answer_(std::move(answered)) {}
+    TgtReply(const TgtReply&) = delete;
+    TgtReply& operator=(const TgtReply&) = delete;
     ~TgtReply();
     // Once. `sent` runs when the answer is on its way (or its asker is gone).
     void answer(TgtAnswer answer, std::function<void()> sent = {});
@@ -24,6 +29,7 @@ private:
     friend class TgtServer;
     struct Client;
     std::weak_ptr<Client> client_;
+    std::function<void(TgtAnswer)> answer_;
     bool answered_ = false;
 };
 
