@@ -27,7 +27,8 @@ inline uint32_t get_digest(const void* p) {
     return uint32_t(b[0]) | uint32_t(b[1]) << 8 | uint32_t(b[2]) << 16 | uint32_t(b[3]) << 24;
 }
 
-// For tests and the benchmark: every implementation this processor can run, the chosen one first.
+// For tests and the benchmark: every implementation this processor can run, the chosen one first. They work on the
+// register, which starts as ~0 and is complemented at the end.
 using CrcFunction = uint32_t (*)(uint32_t crc, const uint8_t* p, size_t n);
 struct CrcWay { const char* name; CrcFunction run; };
 std::span<const CrcWay> crc32c_ways();
