@@ -9,7 +9,7 @@ using wire::LoginStatus;
 using wire::Stage;
 
 constexpr unsigned max_unknown = 64;        // keys we do not understand, per negotiation
-constexpr unsigned max_waits = 2;           // exchanges in which the peer may leave an offer of ours unanswered
+constexpr unsigned max_waits = 6;           // exchanges in which the peer may leave an offer of ours unanswered (§6.2)
 
 size_t row(const Key& key) { return size_t(&key - keys().data()); }
 
@@ -91,7 +91,7 @@ Negotiation::Pass Negotiation::pass_of(const Key* key) {
 }
 
 Verdict Negotiation::digest(Stage stage, wire::TextKeys pairs, wire::TextWriter& answer) {
-    if (offered_ != (offered_ & answered_)) ++waited_;
+    if (!settled()) ++waited_;
     for (Pass pass : {Pass::type, Pass::plain, Pass::dependent}) {
         for (const wire::TextKey& pair : pairs) {
             const Key* key = find_key(pair.key);
@@ -104,6 +104,7 @@ Verdict Negotiation::digest(Stage stage, wire::TextKeys pairs, wire::TextWriter&
             if (Verdict v = take(stage, pair, *key, answer); !v) return v;
         }
     }
+    first_ = false;
     if (answer.overflowed()) return {LoginStatus::out_of_resources, "the answer is longer than a login may be"};
     if (role_ == Role::target && when_ != When::full_feature) {
         if (params_.initiator_name.empty())                                                     // §6.3
@@ -142,6 +143,9 @@ Verdict Negotiation::check_place(Stage stage, const Key& key) const {
     if (text && (key.rule == Rule::security || (declarative(key) && key.use != Use::all)))
         return refuse(key, "is for the login only");
     if (!text && key.use == Use::full_feature) return refuse(key, "is for the Full Feature Phase only");
+    // Who, what kind and which target decide what may be negotiated at all, so they cannot come or change later.
+    if (!text && !first_ && (key.rule == Rule::declare_name || key.rule == Rule::declare_type))
+        return refuse(key, "belongs in the first request");
     if (!text && stage == Stage::security && !key.any_stage) return refuse(key, "is not for SecurityNegotiation");
     if (!text && stage == Stage::operational && key.rule == Rule::security)
         return refuse(key, "is not for LoginOperationalNegotiation");
@@ -282,7 +286,10 @@ Verdict Negotiation::take_answer(const Key& key, std::string_view value) {
                                                   shown(value)};
     }
     if (value == "NotUnderstood" && !may_be_unknown(key)) return refuse(key, "is not understood by the peer");
-    if (reserved_answer(value)) return {};      // the value in force stays
+    if (reserved_answer(value)) {               // the value in force stays, here the default
+        if (decides_alone(key)) key.field.set(params_, key.initial);
+        return {};
+    }
     if (key.rule == Rule::marker) return value == "No" ? Verdict{} : refuse(key, "cannot be but No");
     if (key.rule == Rule::task_reporting) {
         auto at = std::find(std::begin(task_reporting_names), std::end(task_reporting_names), value);
@@ -339,7 +346,14 @@ void Negotiation::add_offer(const Key& key, wire::TextWriter& out) {
         default:
             written = key.field.flag ? out.add_bool(key.name, own(key) != 0) : out.add(key.name, uint64_t(own(key)));
     }
-    if (written) offered_.set(i);
+    if (!written) return;
+    offered_.set(i);
+    if (decides_alone(key)) key.field.set(params_, own(key));
+}
+
+// §6.2.2: No to an AND, Yes to an OR: the offer is the result, an answer is optional.
+bool Negotiation::decides_alone(const Key& key) const {
+    return (key.rule == Rule::bool_and && own(key) == 0) || (key.rule == Rule::bool_or && own(key) == 1);
 }
 
 // The value in force lies within our limits.
@@ -359,7 +373,12 @@ bool Negotiation::satisfied() const {
     return std::all_of(keys().begin(), keys().end(), [this](const Key& key) { return admits(key); });
 }
 
-bool Negotiation::settled() const { return (offered_ & ~answered_).none(); }
+bool Negotiation::settled() const {
+    if (waited_ >= max_waits) return true;
+    for (const Key& key : keys())
+        if (offered_[row(key)] && !answered_[row(key)] && !decides_alone(key)) return false;
+    return true;
+}
 
 bool Negotiation::offer_missing(wire::TextWriter& answer) {
     if (role_ != Role::target || when_ == When::full_feature) return false;
@@ -370,7 +389,7 @@ bool Negotiation::offer_missing(wire::TextWriter& answer) {
         add_offer(key, answer);
         offered = true;
     }
-    return offered || (!settled() && waited_ < max_waits);
+    return offered || !settled();
 }
 
 void Negotiation::offer(Stage stage, wire::TextWriter& request) {
@@ -414,7 +433,10 @@ Verdict Negotiation::finish() {
                                                       "=CRC32C is required, can't accept " + std::string(key.name) + "=None"};
         return refuse(key, "was not agreed on");
     }
-    params_.first_burst = std::min(params_.first_burst, params_.max_burst);                     // §13.14
+    const Key& first_burst = *find_key("FirstBurstLength");                                     // §13.14
+    if (role_ == Role::target && agreed_[row(first_burst)] && params_.first_burst > params_.max_burst)
+        return refuse(first_burst, "exceeds MaxBurstLength");
+    params_.first_burst = std::min(params_.first_burst, params_.max_burst);     // a default that is too large
     if (params_.error_recovery_level > 0 && params_.data_sequence_in_order && params_.max_outstanding_r2t > 1)
         return refuse(*find_key("MaxOutstandingR2T"), "must be 1 with this ErrorRecoveryLevel");    // §13.19
     if (params_.discovery) params_.max_connections = 1;                                         // §13.21

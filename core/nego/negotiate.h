@@ -53,7 +53,7 @@ public:
     // Initiator: what to send in this stage that was not sent yet; open-iscsi's keys in its order.
     void offer(wire::Stage stage, wire::TextWriter& request);
 
-    // Every offer of ours was answered.
+    // Every offer of ours was answered, or the peer had its chances; finish() then says whether we can live with it.
     bool settled() const;
     // Integrity rules between keys (§6.2) and, on the initiator, required digests. After this params() count.
     Verdict finish();
@@ -75,6 +75,7 @@ private:
     uint32_t own(const Key& key) const;             // the value we want
     bool admits(const Key& key) const;
     void add_offer(const Key& key, wire::TextWriter& out);
+    bool decides_alone(const Key& key) const;
     Digests own_digests(const Key& key) const;
     bool& digest_flag(const Key& key);
     bool reserved_for_discovery(const Key& key) const { return params_.discovery && !key.in_discovery; }
@@ -86,7 +87,7 @@ private:
     // by row of keys(): came from the peer, offered by us, answered by the peer, declared by us, agreed on
     std::bitset<max_keys> received_, offered_, answered_, declared_, agreed_;
     unsigned unknown_ = 0, waited_ = 0;
-    bool names_sent_ = false;
+    bool names_sent_ = false, first_ = true;
 };
 
 // Puts the pieces of a logical text together (C bit, §6.1) under a hard limit. The target answers each piece with

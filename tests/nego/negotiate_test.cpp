@@ -311,14 +311,78 @@ TEST_CASE("the target asks for what the initiator left open and the defaults do 
         CHECK_FALSE(t.verdict);
     }
     SUBCASE("ignored") {
-        t.hear("");
-        CHECK(t.offer_missing(&asked) == "");
-        CHECK(asked);                           // still waits
+        for (int exchange = 0; exchange < 5; ++exchange) {
+            t.hear("");
+            CHECK(t.offer_missing(&asked) == "");
+            CHECK(asked);                       // still waits
+        }
         t.hear("");
         t.offer_missing(&asked);
         CHECK_FALSE(asked);                     // enough
+        CHECK(t.n.settled());
         CHECK(t.n.finish().status == LoginStatus::initiator_error);
     }
+}
+
+TEST_CASE("No to an AND and Yes to an OR need no answer") {
+    Limits off;
+    off.immediate_data = false;
+    Side t = target(off);
+    t.hear("HeaderDigest=None");
+    bool asked = false;
+    CHECK(t.offer_missing(&asked) == "ImmediateData=No");
+    CHECK(asked);
+    CHECK(t.n.settled());
+    SUBCASE("silence is consent") {
+        t.hear("");
+        t.offer_missing(&asked);
+        CHECK_FALSE(asked);
+        CHECK(t.n.finish());
+        CHECK_FALSE(t.n.params().immediate_data);
+    }
+    SUBCASE("a Reject is not") {
+        t.hear("ImmediateData=Reject");
+        CHECK(t.n.params().immediate_data);
+        CHECK_FALSE(t.n.finish());
+    }
+    Limits l = initiator_limits();
+    l.immediate_data = false;
+    Side i = initiator(l);
+    i.offer();
+    i.hear("HeaderDigest=None");
+    CHECK(i.n.finish());
+    CHECK_FALSE(i.n.params().immediate_data);
+}
+
+TEST_CASE("names and session type belong in the first text of a login") {
+    for (const char* late : {"SessionType=Discovery", "SessionType=Normal", "TargetName=iqn.u", "InitiatorName=iqn.j"}) {
+        CAPTURE(late);
+        Side t = target();
+        t.hear("ImmediateData=Yes");
+        REQUIRE(t.verdict);
+        t.hear(late);
+        CHECK(t.verdict.status == LoginStatus::initiator_error);
+        CHECK_FALSE(t.n.params().discovery);
+    }
+}
+
+TEST_CASE("FirstBurstLength never exceeds MaxBurstLength") {
+    Side late = target();
+    CHECK(late.hear("FirstBurstLength=8192") == "FirstBurstLength=8192");
+    late.hear("MaxBurstLength=4096");
+    CHECK(late.n.finish().status == LoginStatus::initiator_error);
+    Side open = target();
+    open.hear("MaxBurstLength=4096");
+    CHECK(open.n.finish());
+    CHECK(open.n.params().first_burst == 4096);
+    Limits l = initiator_limits();
+    l.first_burst = 1 << 20;
+    l.max_burst = 65536;
+    Side i = initiator(l);
+    CHECK(i.offer().find("FirstBurstLength=65536") != std::string::npos);
+    i.hear("MaxBurstLength=8192 FirstBurstLength=65536");
+    CHECK(i.n.finish());
+    CHECK(i.n.params().first_burst == 8192);
 }
 
 TEST_CASE("a rejected offer leaves a value the target may not admit") {
