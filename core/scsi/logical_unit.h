@@ -32,6 +32,9 @@ public:
     virtual void logical_unit_reset(Nexus* cause) = 0;
     virtual void raise_unit_attention(uint8_t asc, uint8_t ascq, const Nexus* except) = 0;
 
+    // Looks whether the medium grew or shrank; if so initiators get 2Ah/09h. Cheap: called every few seconds. True: it did.
+    virtual bool refresh_size() { return false; }
+
     // Descriptor-format sense was asked for (Control mode page D_SENSE, tgt's sense_format).
     virtual bool descriptor_sense() const { return false; }
 };

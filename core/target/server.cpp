@@ -8,13 +8,10 @@
 #include <algorithm>
 
 #include "core/base/log.h"
+#include "core/io/resolve.h"
 #include "core/target/connection.h"
 
 namespace iscsi::target {
-
-namespace {
-constexpr uint16_t default_port = 3260;
-}
 
 // A listening socket: one address and port (RFC 7143 §4.1.2 "Network Portal").
 class Server::Portal final : public io::Watcher {
@@ -56,24 +53,26 @@ Server::~Server() {
     portals_.clear();
 }
 
-Result<void> Server::add_portal(const std::string& text) {
-    std::string host = text, any = "0.0.0.0";
-    uint16_t port = default_port;
-    if (!text.empty() && text[0] == ':') host = any + text;
-    bool ephemeral = host.size() > 2 && host.compare(host.size() - 2, 2, ":0") == 0 && host[host.size() - 3] != ':';
-    std::string numeric = ephemeral ? host.substr(0, host.size() - 2) : host;
-    auto parts = io::split_host_port(numeric, default_port);
-    if (!parts) return Error{EINVAL, "portal", text};
-    port = ephemeral ? 0 : parts->port;
-    auto address = io::parse_numeric(parts->host, port);
-    if (!address) return Error{EINVAL, "portal (a numeric address is needed)", text};
-    Fd socket(::socket(address->family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket) return Error{errno, "portal", text};
+// A name may have several addresses; the first is taken.
+static Result<io::Address> portal_address(const std::string& host, uint16_t port) {
+    if (auto numeric = io::parse_numeric(host.empty() ? "0.0.0.0" : host, port)) return *numeric;
+    io::ResolveOptions quickly;
+    quickly.timeout_ms = 1000;          // this blocks the loop
+    io::Addresses found = TRY(io::resolve(host, port ? port : default_portal_port, quickly));
+    found.front().set_port(port);
+    return found.front();
+}
+
+Result<void> Server::add_portal(const std::string& host, uint16_t port) {
+    io::Address address = TRY(portal_address(host, port));
+    const std::string name = address.portal();
+    Fd socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return Error{errno, "portal", name};
     int on = 1;
     ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (address->family() == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (::bind(socket.get(), address->get(), address->length) != 0 || ::listen(socket.get(), 1024) != 0)
-        return Error{errno, "listen on portal", text};
+    if (address.family() == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (::bind(socket.get(), address.get(), address.length) != 0 || ::listen(socket.get(), 1024) != 0)
+        return Error{errno, "listen on portal", name};
     sockaddr_storage bound{};
     socklen_t length = sizeof bound;
     ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &length);
@@ -83,10 +82,8 @@ Result<void> Server::add_portal(const std::string& text) {
     return {};
 }
 
-bool Server::remove_portal(const std::string& text) {
-    auto parts = io::split_host_port(!text.empty() && text[0] == ':' ? "0.0.0.0" + text : text, default_port);
-    if (!parts) return false;
-    auto address = io::parse_numeric(parts->host, parts->port);
+bool Server::remove_portal(const std::string& host, uint16_t port) {
+    auto address = io::parse_numeric(host.empty() ? "0.0.0.0" : host, port);
     if (!address) return false;
     const std::string name = address->portal();
     return std::erase_if(portals_, [&](const auto& p) { return p->name() == name; }) > 0;
@@ -99,7 +96,7 @@ std::vector<std::string> Server::portals() const {
 }
 
 Result<void> Server::add_default_portals() {
-    auto v4 = add_portal("0.0.0.0"), v6 = add_portal("[::]");
+    auto v4 = add_portal("0.0.0.0", default_portal_port), v6 = add_portal("::", default_portal_port);
     if (!v4 && (!v6 || v4.error().code == EADDRINUSE)) return v4.error();
     if (!v6 && v6.error().code == EADDRINUSE) return v6.error();       // no IPv6 at all is fine
     return {};

@@ -11,6 +11,8 @@
 
 namespace iscsi::target {
 
+inline constexpr uint16_t default_portal_port = 3260;
+
 class Server {
 public:
     // `main_loop` runs the listeners and the first worker; the other workers get threads of their own, started by start().
@@ -18,11 +20,12 @@ public:
     ~Server();
     io::Loop& loop() { return *workers_.front()->loop; }
 
-    // "ADDR", "ADDR:PORT", "[V6]:PORT", ":PORT" (any address); port 0 picks one. Errors name the portal.
-    Result<void> add_portal(const std::string& text);
-    bool remove_portal(const std::string& text);        // as portals() shows it, or without the default port
+    // `host` is a numeric address (IPv6 without brackets) or a name in /etc/hosts or DNS, empty: 0.0.0.0. Port 0 picks one.
+    // Errors name the portal.
+    Result<void> add_portal(const std::string& host, uint16_t port);
+    bool remove_portal(const std::string& host, uint16_t port);
     std::vector<std::string> portals() const;           // "0.0.0.0:3260", "[::]:3260"; newest first
-    // 0.0.0.0:3260 and [::]:3260; fails only if neither could be opened.
+    // 0.0.0.0:3260 and [::]:3260. A busy port is an error, a system without IPv6 is not.
     Result<void> add_default_portals();
 
     void run();                                         // until stop(); the first worker's loop on this thread

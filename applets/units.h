@@ -1,0 +1,15 @@
+// Sizes and durations as people type and read them.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace iscsi::applets {
+
+std::optional<uint64_t> parse_size(std::string_view text);          // bytes: 512, 64K, 10M, 1.5G, 2T (powers of 1024)
+std::optional<uint64_t> parse_duration(std::string_view text);      // seconds: 90, 90s, 30m, 8h, 2d
+std::string format_size(uint64_t bytes);                            // "64.0 MiB"
+unsigned default_threads();                                         // one per core this process may use, 16 at most
+
+}  // namespace iscsi::applets
