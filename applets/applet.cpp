@@ -6,10 +6,8 @@ namespace iscsi::applets {
 
 // One line per applet; keep sorted.
 #define ISCSI_APPLETS(ROW) \
-    ROW("export", export_main, "offer files or block devices to iSCSI initiators", false) \
     ROW("iscsid", iscsid_main, "initiator daemon", true) \
-    ROW("tgtadm", tgtadm_main, "configure the target daemon", true) \
-    ROW("tgtd", tgtd_main, "target daemon", true)
+    ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 
 #define DECLARE(name, run, summary, link) int run(int argc, char** argv);
 ISCSI_APPLETS(DECLARE)

@@ -84,6 +84,19 @@ void section(std::string& out, const char* title, const std::vector<std::string>
     for (const std::string& line : lines) out += "  " + line + "\n";
 }
 
+// JSON lines: one object a line. Line breaks inside values are escaped, so those that are here are layout.
+std::string one_line(const std::string& json) {
+    std::string out;
+    for (size_t i = 0; i < json.size(); i++) {
+        if (json[i] != '\n') {
+            out += json[i];
+            continue;
+        }
+        while (i + 1 < json.size() && json[i + 1] == ' ') i++;
+    }
+    return out + "\n";
+}
+
 void list(Json& json, const char* name, const std::vector<std::string>& lines) {
     json.key(name).array();
     for (const std::string& line : lines) json.value(line);
@@ -112,7 +125,7 @@ void print_plan(const ExportPlan& plan, bool json) {
         list(j, "ipxe", l.ipxe);
         list(j, "kernel", l.kernel);
         j.end();
-        out = j.take();
+        out = one_line(j.take());
     } else {
         out = "Target " + plan.name + "\n";
         for (const auto& lun : plan.luns)
@@ -132,8 +145,9 @@ void print_event(const char* event, const target::SessionRecord& session, bool j
     std::string address = session.connections.empty() ? "" : session.connections.front()->address;
     std::string line;
     if (json) {
-        line = "{\"event\":\"" + std::string(event) + "\",\"initiator\":\"" + json_escape(session.initiator) + "\",\"address\":\"" + address +
-               "\",\"session\":" + std::to_string(session.sid) + "}\n";
+        Json j;
+        j.object().field("event", event).field("initiator", session.initiator).field("address", address).field("session", uint32_t(session.sid)).end();
+        line = one_line(j.take());
     } else {
         char clock[16];
         time_t now = ::time(nullptr);

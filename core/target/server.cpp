@@ -37,6 +37,8 @@ private:
     std::string name_;
 };
 
+Server::Server(Directory& directory, ServerOptions options) : directory_(directory), options_(std::move(options)) {}
+
 Result<std::unique_ptr<Server>> Server::create(Directory& directory, ServerOptions options) {
     std::unique_ptr<Server> server(new Server(directory, std::move(options)));
     for (unsigned i = 0; i < std::max(1u, server->options_.threads); i++) {

@@ -39,7 +39,7 @@ public:
 
 private:
     class Portal;
-    Server(Directory& directory, ServerOptions options) : directory_(directory), options_(std::move(options)) {}
+    Server(Directory& directory, ServerOptions options);
     void accepted(Fd socket);
     void end_all();
     Directory& directory_;

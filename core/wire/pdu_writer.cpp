@@ -70,7 +70,7 @@ void Unsent::take(PduBatch& batch, size_t sent) {
         pieces_.push_back({p, left});
         bytes_ += left;
     }
-    keep_.swap(batch.keep_);
+    if (!pieces_.empty()) keep_.swap(batch.keep_);
     batch.clear();
 }
 

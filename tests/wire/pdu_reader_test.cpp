@@ -1,0 +1,173 @@
+#include "core/wire/pdu_reader.h"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+
+#include <algorithm>
+#include <string>
+
+#include "core/wire/pdu_writer.h"
+
+using namespace iscsi;
+using namespace iscsi::wire;
+
+namespace {
+
+struct Seen { uint8_t opcode; std::string ahs, data; bool landed; };
+
+struct Sink final : PduSink {
+    std::vector<Seen> seen;
+    std::string landing;
+    bool offer_landing = false, digest_error = false, stop = false;
+    const char* framing = nullptr;
+    bool on_header(const Bhs&, Bytes) override { return !stop; }
+    MutableBytes on_landing(const Bhs&, size_t length) override {
+        if (!offer_landing) return {};
+        landing.assign(length, '?');
+        return {reinterpret_cast<uint8_t*>(landing.data()), length};
+    }
+    bool on_pdu(const Bhs& h, Bytes ahs, Bytes data) override {
+        bool landed = !landing.empty() && data.data() == reinterpret_cast<const uint8_t*>(landing.data());
+        seen.push_back({h.opcode, std::string(as_text(ahs)), std::string(as_text(data)), landed});
+        return true;
+    }
+    bool on_data_digest_error(const Bhs&) override { return digest_error = true; }
+    void on_framing_error(const char* why) override { framing = why; }
+};
+
+// The PDUs as bytes.
+std::string stream(Digests digests) {
+    PduBatch batch(1 << 20);
+    std::string text = "five!", big(5000, 'b');
+    NopOut nop;
+    nop.itt = 7;
+    batch.append(nop, as_bytes(text), digests);
+    DataOut out;
+    batch.append(out, as_bytes(big), digests);
+    batch.refer(out, as_bytes(big), digests, nullptr);
+    batch.append(nop, {}, digests);
+    std::string all;
+    for (const iovec& piece : batch.pieces()) all.append(static_cast<char*>(piece.iov_base), piece.iov_len);
+    CHECK(all.size() == batch.bytes());
+    return all;
+}
+
+bool feed(PduReader& reader, const std::string& bytes, size_t step, Sink& sink) {
+    std::vector<uint8_t> shared(3000);
+    for (size_t at = 0; at < bytes.size();) {
+        std::array<iovec, 2> where;
+        size_t pieces = reader.receive_into(shared, where), room = 0;
+        for (size_t i = 0; i < pieces; i++) room += where[i].iov_len;
+        size_t n = std::min({step, bytes.size() - at, room}), copied = 0;
+        for (size_t i = 0; i < pieces && copied < n; i++) {
+            size_t take = std::min(n - copied, where[i].iov_len);
+            std::memcpy(where[i].iov_base, bytes.data() + at + copied, take);
+            copied += take;
+        }
+        at += n;
+        if (!reader.received(n, shared, sink)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("PDUs come out of the stream whole, however it is cut, with and without digests and a landing place") {
+    for (Digests digests : {Digests{false, false}, {true, false}, {false, true}, {true, true}})
+        for (bool landing : {false, true})
+            for (size_t step : {size_t(1), size_t(7), size_t(48), size_t(49), size_t(1000), size_t(100000)}) {
+                CAPTURE(step);
+                CAPTURE(landing);
+                PduReader reader(8192);
+                reader.set_digests(digests);
+                Sink sink;
+                sink.offer_landing = landing;
+                CHECK(feed(reader, stream(digests), step, sink));
+                REQUIRE(sink.seen.size() == 4);
+                CHECK(sink.seen[0].data == "five!");
+                CHECK(sink.seen[1].data == std::string(5000, 'b'));
+                CHECK(sink.seen[1].landed == landing);       // 5000 bytes never fit the shared buffer of 3000
+                CHECK(sink.seen[2].data == std::string(5000, 'b'));
+                CHECK(sink.seen[3].data.empty());
+                CHECK(reader.idle());
+                CHECK_FALSE(sink.digest_error);
+            }
+}
+
+TEST_CASE("a flipped bit is a digest error: of the header it ends framing, of the data it is told") {
+    std::string bytes = stream({true, true});
+    for (size_t at : {size_t(20), size_t(49)}) {        // in the header, in its digest
+        std::string bad = bytes;
+        bad[at] ^= 1;
+        PduReader reader(8192);
+        reader.set_digests({true, true});
+        Sink sink;
+        CHECK_FALSE(feed(reader, bad, 100000, sink));
+        CHECK(sink.framing != nullptr);
+        CHECK(sink.seen.empty());
+    }
+    std::string bad = bytes;
+    bad[53] ^= 1;
+    PduReader reader(8192);
+    reader.set_digests({true, true});
+    Sink sink;
+    CHECK(feed(reader, bad, 100000, sink));
+    CHECK(sink.digest_error);
+    CHECK(sink.seen.size() == 3);
+}
+
+TEST_CASE("a data segment over the limit is refused before a byte of it is read") {
+    Bhs h;
+    h.opcode = 0x05;
+    h.data_segment_length = 8193;
+    PduReader reader(8192);
+    Sink sink;
+    CHECK_FALSE(feed(reader, std::string(reinterpret_cast<char*>(&h), 48), 48, sink));
+    CHECK(sink.framing != nullptr);
+    CHECK(reader.held() == 0);
+}
+
+TEST_CASE("AHS reach the sink without the header digest") {
+    Bhs h;
+    h.opcode = 0x01;
+    h.total_ahs_length = 2;
+    std::string bytes(reinterpret_cast<char*>(&h), 48);
+    bytes += "AHSbytes";
+    PduReader reader(8192);
+    Sink sink;
+    CHECK(feed(reader, bytes, 5, sink));
+    REQUIRE(sink.seen.size() == 1);
+    CHECK(sink.seen[0].ahs == "AHSbytes");
+}
+
+TEST_CASE("what a socket did not take is kept in order, copies and references") {
+    std::string bytes;
+    for (size_t cut : {size_t(0), size_t(10), size_t(60), size_t(5200), size_t(10400)}) {
+        PduBatch batch(1 << 20);
+        std::string big(5000, 'x');
+        NopOut nop;
+        batch.append(nop, as_bytes("hello"), {});
+        auto keep = std::make_shared<std::string>(big);
+        batch.refer(nop, as_bytes(*keep), {}, keep);
+        batch.append(nop, as_bytes(big), {});
+        std::string all;
+        for (const iovec& piece : batch.pieces()) all.append(static_cast<char*>(piece.iov_base), piece.iov_len);
+        CHECK(keep.use_count() == 2);
+        Unsent rest;
+        rest.take(batch, std::min(cut, all.size()));
+        CHECK(batch.empty());
+        CHECK(keep.use_count() == 2);
+        std::string got = all.substr(0, cut);
+        while (!rest.empty()) {
+            iovec pieces[4];
+            size_t n = rest.gather(pieces, 4);
+            REQUIRE(n > 0);
+            size_t take = std::min<size_t>(pieces[0].iov_len, 777);
+            got.append(static_cast<char*>(pieces[0].iov_base), take);
+            rest.sent(take);
+        }
+        CHECK(got == all);
+        CHECK(keep.use_count() == 1);
+    }
+}
