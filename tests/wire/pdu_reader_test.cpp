@@ -157,7 +157,7 @@ TEST_CASE("what a socket did not take is kept in order, copies and references") 
         Unsent rest;
         rest.take(batch, std::min(cut, all.size()));
         CHECK(batch.empty());
-        CHECK(keep.use_count() == 2);
+        CHECK(keep.use_count() == (rest.empty() ? 1 : 2));
         std::string got = all.substr(0, cut);
         while (!rest.empty()) {
             iovec pieces[4];
