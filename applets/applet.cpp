@@ -6,6 +6,8 @@ namespace iscsi::applets {
 
 // One line per applet; keep sorted.
 #define ISCSI_APPLETS(ROW) \
+    ROW("iscsi-iname", iscsi_iname_main, "make an initiator name", true) \
+    ROW("iscsiadm", iscsiadm_main, "targets known, discovery, login, sessions", true) \
     ROW("iscsid", iscsid_main, "initiator daemon", true) \
     ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 

@@ -11,7 +11,7 @@ struct FirmwareNic {
     int index = 0;
     bool boot = false;
     std::string ip_address, subnet_mask, gateway, primary_dns, secondary_dns, dhcp, mac, hostname;
-    int prefix_len = 0, vlan = 0;
+    int prefix_len = -1, vlan = 0;
     int origin = 0;                      // 3: DHCP (IP_PREFIX_ORIGIN of the iBFT)
     std::string net_ifacename;           // found by the hardware address in /sys/class/net; "" if none has it
 };
@@ -41,6 +41,6 @@ Result<Firmware> read_firmware(const std::string& sysfs = "/sys");
 Record firmware_node(const Firmware&, const FirmwareTarget&, const Record& base);
 
 // What `iscsistart -f` prints: one BEGIN/END block per target.
-std::string firmware_text(const Firmware&);
+std::string firmware_text(const Firmware&, bool show_secrets = false);
 
 }  // namespace iscsi::config

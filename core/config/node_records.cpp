@@ -252,8 +252,11 @@ Result<void> Database::write_node(const Record& node, bool replace) {
     } else if (is_folder(place)) {
         path += "/" + id.iface;
     }
-    TRY_VOID(write_record(node, path, replace));
     std::string link = link_path(node);
+    if (replace && exists(path))                              // it may have been found in another way before
+        if (auto old = read_record(Kind::node, path, Key::node_name))
+            if (std::string former = link_path(*old); !former.empty() && former != link) ::unlink(former.c_str());
+    TRY_VOID(write_record(node, path, replace));
     if (link.empty()) return {};
     TRY_VOID(make_folders(link.substr(0, link.rfind('/')), 0700));
     if (::symlink(place.c_str(), link.c_str()) != 0 && errno != EEXIST) return Error{errno, "make link", link};
@@ -318,15 +321,14 @@ std::string discovery_folder(const std::string& root, Kind kind, std::string_vie
 std::optional<Record> Database::discovery(Kind kind, std::string_view address, int port) {
     std::string path = discovery_folder(root_, kind, address, port) + file_of(kind);
     if (!safe_component(address) || !exists(path)) return std::nullopt;
-    return read_record(kind, path, kind == Kind::isns ? Key::isns_address : Key::st_address);
+    return read_record(kind, path, Key::st_address);
 }
 
 Result<void> Database::write_discovery(const Record& record, bool replace) {
-    bool isns = record.kind() == Kind::isns;
-    const std::string& address = record.text(isns ? Key::isns_address : Key::st_address);
+    const std::string& address = record.text(Key::st_address);
     if (!safe_component(address)) return Error{EINVAL, "a discovery record cannot be named", address};
     auto held = TRY(lock());
-    std::string folder = discovery_folder(root_, record.kind(), address, record.number(isns ? Key::isns_port : Key::st_port));
+    std::string folder = discovery_folder(root_, record.kind(), address, record.number(Key::st_port));
     TRY_VOID(make_folders(folder, 0700));
     return write_record(record, folder + file_of(record.kind()), replace);
 }

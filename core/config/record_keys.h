@@ -146,8 +146,7 @@
     ROW(st_auth_timeout, "discovery.sendtargets.timeo.auth_timeout", number, "45", "", 0)              \
     ROW(st_active_timeout, "discovery.sendtargets.timeo.active_timeout", number, "30", "", 0)          \
     ROW(st_max_recv_dlength, "discovery.sendtargets.iscsi.MaxRecvDataSegmentLength", number, "32768", "", 0)
+// An iSNS record keeps its address and port under the sendtargets keys, as open-iscsi 2.1.8 does.
 #define ISCSI_ISNS_KEYS(ROW)                                                                           \
-    ROW(isns_address, "discovery.isns.address", text, "", "", fixed)                                   \
-    ROW(isns_port, "discovery.isns.port", number, "3205", "", fixed)                                   \
     ROW(isns_use_discoveryd, "discovery.isns.use_discoveryd", word, "No", ISCSI_YES_NO, 0)             \
-    ROW(isns_poll_interval, "discovery.isns.discoveryd_poll_inval", number, "30", "", 0)
+    ROW(isns_poll_interval, "discovery.isns.discoveryd_poll_inval", number, "-1", "", 0)

@@ -32,7 +32,7 @@ constexpr Key node_keys[] = {ISCSI_NODE_HEAD_KEYS(ROW) ISCSI_IFACE_KEYS(ROW) ISC
 constexpr Key iface_keys[] = {ISCSI_IFACE_KEYS(ROW)};
 constexpr Key send_targets_keys[] = {ISCSI_DISCOVERY_HEAD_KEYS(ROW) ISCSI_SENDTARGETS_AUTH_KEYS(ROW) Key::chap_algs,
                                      ISCSI_SENDTARGETS_KEYS(ROW)};
-constexpr Key isns_keys[] = {ISCSI_DISCOVERY_HEAD_KEYS(ROW) ISCSI_ISNS_KEYS(ROW)};
+constexpr Key isns_keys[] = {ISCSI_DISCOVERY_HEAD_KEYS(ROW) Key::st_address, Key::st_port, ISCSI_ISNS_KEYS(ROW)};
 #undef ROW
 
 constexpr size_t max_value = 1023;       // longer than any value open-iscsi keeps
@@ -105,7 +105,10 @@ Record::Record(Kind kind) : kind_(kind) {
     auto keys = keys_of(kind);
     values_.reserve(keys.size());
     for (Key key : keys) values_.emplace_back(field(key).fallback);
-    if (kind == Kind::isns) values_[place(Key::disc_type)] = "isns";
+    if (kind == Kind::isns) {
+        values_[place(Key::disc_type)] = "isns";
+        values_[place(Key::st_port)] = "3205";
+    }
 }
 
 Record::~Record() {
