@@ -1,0 +1,146 @@
+"""The servers under measurement: started on a port of their own, all on one file, and asked what they use."""
+import os, signal, socket, subprocess, time
+
+IQN = "iqn.2001-04.com.example:bench"
+
+
+class Server:
+    name, port, lun, target = "", 0, 1, IQN
+    many = 1000          # sessions it is asked to hold at once
+
+    def launch(self, command, **more):
+        begin = time.perf_counter()
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=more.pop("stdout", subprocess.DEVNULL), stderr=subprocess.STDOUT, start_new_session=True, **more)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                break
+            except OSError:
+                if self.process.poll() is not None or time.perf_counter() - begin > 10:
+                    raise SystemExit(f"bench: {self.name} does not listen: {' '.join(command)}")
+                time.sleep(0.0002)
+        self.start_ms = (time.perf_counter() - begin) * 1000
+
+    def cpu_ns(self):
+        # the process's CPU clock (clock_getcpuclockid): all threads, those that have ended too
+        return time.clock_gettime_ns((~self.process.pid << 3) | 2)
+
+    def rss_kib(self):
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def load_args(self):
+        return [f"127.0.0.1:{self.port}", "--target", self.target, "--lun", str(self.lun)]
+
+    def url(self):
+        return f"iscsi://127.0.0.1:{self.port}/{self.target}/{self.lun}"
+
+
+class TgtLike(Server):
+    """tgtd and tgtadm, theirs or ours."""
+
+    def __init__(self, daemon, admin, image, control):
+        self.control = control
+        self.launch([daemon, "-f", "-C", str(control), "--iscsi", f"portal=127.0.0.1:{self.port}"])
+        tgtadm = admin + ["-C", str(control), "--lld", "iscsi"]
+        deadline = time.time() + 5
+        while subprocess.run(tgtadm + ["--mode", "target", "--op", "show"], capture_output=True).returncode != 0:
+            if time.time() > deadline:
+                raise SystemExit(f"bench: {self.name} does not answer its tgtadm")
+            time.sleep(0.01)
+        for step in (["--mode", "target", "--op", "new", "--tid", "1", "-T", IQN],
+                     ["--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", "1", "-b", image],
+                     ["--mode", "target", "--op", "bind", "--tid", "1", "-I", "ALL"]):
+            subprocess.run(tgtadm + step, check=True)
+        for key in ("HeaderDigest", "DataDigest"):        # let the initiator choose
+            subprocess.run(tgtadm + ["--mode", "target", "--op", "update", "--tid", "1", "--name", key, "--value", "CRC32C,None"], check=True)
+
+
+class Ours(TgtLike):
+    name, port = "ours", 3261
+
+    def __init__(self, build, work, image):
+        binary = os.path.join(build, "iscsi")
+        TgtLike.__init__(self, *self.programs(binary, work), image, 1)
+
+    @staticmethod
+    def programs(binary, work):
+        d = os.path.join(work, "bin")
+        if not os.path.isdir(d):
+            os.makedirs(d)
+            for name in ("tgtd", "tgtadm"):
+                os.symlink(os.path.abspath(binary), os.path.join(d, name))
+        return os.path.join(d, "tgtd"), [os.path.join(d, "tgtadm")]
+
+
+class Tgt(TgtLike):
+    name, port = "tgt", 3262
+
+    def __init__(self, work, image):
+        TgtLike.__init__(self, "/usr/sbin/tgtd", ["/usr/sbin/tgtadm"], image, 2)
+
+
+class Istgt(Server):
+    name, port, lun = "istgt", 3263, 0
+    many = 20            # a login takes it a second
+    target = "iqn.2001-04.com.example:bench"
+
+    def __init__(self, work, image):
+        d = os.path.join(work, "istgt")
+        os.makedirs(d, exist_ok=True)
+        with open(os.path.join(d, "auth.conf"), "w") as f:
+            os.chmod(f.name, 0o600)
+        with open(os.path.join(d, "istgt.conf"), "w") as f:
+            f.write(f"""[Global]
+  NodeBase "iqn.2001-04.com.example"
+  PidFile {d}/pid
+  AuthFile {d}/auth.conf
+  MediaDirectory {d}
+  LogFacility "local7"
+  Timeout 30
+  NopInInterval 20
+  DiscoveryAuthMethod None
+  MaxSessions 2048
+  MaxConnections 4
+  MaxOutstandingR2T 16
+  FirstBurstLength 262144
+  MaxBurstLength 1048576
+  MaxRecvDataSegmentLength 262144
+[UnitControl]
+  AuthMethod None
+  AuthGroup None
+  Portal UC1 127.0.0.1:3273
+  Netmask 127.0.0.1
+[PortalGroup1]
+  Portal DA1 127.0.0.1:{self.port}
+[InitiatorGroup1]
+  InitiatorName "ALL"
+  Netmask ALL
+[LogicalUnit1]
+  TargetName bench
+  Mapping PortalGroup1 InitiatorGroup1
+  AuthMethod None
+  UseDigest Auto
+  UnitType Disk
+  QueueDepth 64
+  LUN0 Storage {image} Auto
+""")
+        self.launch(["istgt", "-D", "-c", f.name])
+
+
+class Roof(Server):
+    def __init__(self, binary, mode, image, port):
+        self.name, self.port = f"roof: {mode}", port
+        self.launch([binary, mode, str(port), image])
+
+    def load_args(self):
+        return [f"127.0.0.1:{self.port}", "--roof"]
