@@ -23,6 +23,7 @@ namespace iscsi::scsi {
 
 class LogicalUnit;
 class Router;
+struct Row;
 
 enum class Status : uint8_t {       // SAM-5 5.3.1
     good = 0x00, check_condition = 0x02, condition_met = 0x04, busy = 0x08, reservation_conflict = 0x18,
@@ -82,6 +83,7 @@ struct Command {
                                             // allocation length)
     // The device server's while the command runs.
     std::shared_ptr<LogicalUnit> lu;
+    const Row* row = nullptr;               // of the command table
     store::Request request;
     uint32_t step = 0;
 
