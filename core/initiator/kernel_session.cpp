@@ -72,7 +72,9 @@ void KernelSession::on_connected(Fd fd, const ConnectFailure& failure) {
     if (!fd) {
         timer_.cancel();
         if (failure.unresolved) {
-            log::error("Cannot resolve host %s. %s", host.c_str(), failure.text.c_str());
+            const bool silent = failure.text.find("no answer") != std::string::npos;
+            log::error("Cannot resolve host %s. getaddrinfo error: [%s]", host.c_str(),
+                       silent ? "Temporary failure in name resolution" : "Name or service not known");
             log::error("cannot resolve host name %s", host.c_str());
             return attempt_failed({InitiatorError::transport, established_, "cannot resolve host name " + host});
         }
@@ -123,6 +125,8 @@ void KernelSession::on_login_pdu(const kernel::Event& event) {
     if (!login_ || phase_ != Phase::logging_in) return;
     wire::LoginResponse header;
     std::memcpy(static_cast<void*>(&header), event.header.data(), sizeof header);
+    // The kernel sent a tag of its own and has matched the answer by it; what it hands up may be either's.
+    header.itt = login_->header().itt;
     switch (login_->feed(header, event.data)) {
     case Login::Step::send: {
         auto sent = context_.transport.send_pdu(*sid_, cid, Bytes(reinterpret_cast<const uint8_t*>(&login_->header()), 48),
