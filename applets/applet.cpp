@@ -6,9 +6,11 @@ namespace iscsi::applets {
 
 // One line per applet; keep sorted.
 #define ISCSI_APPLETS(ROW) \
+    ROW("inq", inq_main, "show what a logical unit says of itself", false) \
     ROW("iscsi-iname", iscsi_iname_main, "make an initiator name", true) \
     ROW("iscsiadm", iscsiadm_main, "targets known, discovery, login, sessions", true) \
     ROW("iscsid", iscsid_main, "initiator daemon", true) \
+    ROW("ls", ls_main, "list the targets of a portal and their logical units", false) \
     ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 
 #define DECLARE(name, run, summary, link) int run(int argc, char** argv);

@@ -122,6 +122,10 @@ private:
         connection_.close();
         if (failure.kind == LoginFailure::Kind::redirected && redirects_++ < settings_.max_redirects)
             return look_up(failure.host, failure.port);
+        if (drop_misread_hash(settings_.login, failure)) {
+            phase_ = Phase::reaching;
+            return connect_next(ECONNREFUSED);
+        }
         DiscoveryResult result;
         result.failure = {DiscoveryFailure::Kind::login, 0, "login: " + failure.text, failure};
         deliver(std::move(result));

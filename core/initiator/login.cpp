@@ -68,6 +68,13 @@ const char* text(LoginStatus status) {
     }
 }
 
+bool drop_misread_hash(LoginSettings& settings, const LoginFailure& failure) {
+    if (settings.chap.account.user.empty() || failure.kind != LoginFailure::Kind::refused ||
+        failure.status != LoginStatus::initiator_error || settings.chap.algorithms.size() < 2)
+        return false;
+    return std::erase(settings.chap.algorithms, auth::Hash::sha256) > 0;
+}
+
 class Login::Machine {
 public:
     explicit Machine(LoginSettings s)

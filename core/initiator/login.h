@@ -69,6 +69,10 @@ struct LoginFailure {
 // "target not found", "authentication failure" ...: what §11.13.5 calls a status.
 const char* text(wire::LoginStatus status);
 
+// tgt up to 1.0.85 takes CHAP_A=7 for SHA1 (it is SHA-256) and then ends the login with 02/00. True: that may be the case;
+// SHA-256 has been taken off the list, try again.
+bool drop_misread_hash(LoginSettings& settings, const LoginFailure& failure);
+
 class Login {
 public:
     enum class Step : uint8_t { send, done, failed };

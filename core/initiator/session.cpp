@@ -15,7 +15,7 @@ constexpr uint64_t first_backoff_ms = 250, longest_backoff_ms = 8000;
 constexpr uint64_t busy_tick_ms = 1000;
 constexpr uint32_t offered_r2t = 8;             // Session::max_r2t
 
-SessionSettings within_limits(SessionSettings s) {
+SessionConfig within_limits(SessionConfig s) {
     s.max_commands = std::clamp(s.max_commands, 1u, max_tasks);
     s.login.offers.max_outstanding_r2t = std::clamp(s.login.offers.max_outstanding_r2t, 1u, offered_r2t);
     s.login.offers.data_pdu_in_order = s.login.offers.data_sequence_in_order = true;
@@ -35,7 +35,7 @@ std::array<uint8_t, 6> random_isid() {
     return isid;
 }
 
-Session::Session(io::Loop& loop, SessionSettings settings, SessionOwner& owner)
+Session::Session(io::Loop& loop, SessionConfig settings, SessionOwner& owner)
     : loop_(loop), settings_(within_limits(std::move(settings))), owner_(owner),
       connection_(loop, *this, settings_.receive_buffer), step_timer_(loop, [this] { on_step_timer(); }),
       tick_(loop, [this] { on_tick(); }), fail_later_(loop, [this] { fail_requests(); }), tasks_(settings_.max_commands) {
@@ -123,6 +123,7 @@ void Session::login_step(Login::Step step) {
                                                [this](Result<io::Addresses> result) { resolved(std::move(result)); });
         return;
     }
+    if (!adopted_ && drop_misread_hash(settings_.login, failure)) return connect_next();
     std::string why = failure.kind == LoginFailure::Kind::redirected ? "too many redirections" : failure.text;
     attempt_failed({SessionEnd::Kind::login, "login: " + why, failure});
 }

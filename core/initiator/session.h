@@ -50,7 +50,7 @@ private:
     bool reads() const { return in.data() || discard; }
 };
 
-struct SessionSettings {
+struct SessionConfig {
     std::string host;                   // name or numeric
     uint16_t port = 3260;
     ConnectOptions connect;
@@ -88,7 +88,7 @@ protected:
 
 class Session final : private Connection::Owner {
 public:
-    Session(io::Loop& loop, SessionSettings settings, SessionOwner& owner);
+    Session(io::Loop& loop, SessionConfig settings, SessionOwner& owner);
     ~Session();                         // drops everything; requests do not come back
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -171,7 +171,7 @@ private:
     void requeue_all();
 
     io::Loop& loop_;
-    SessionSettings settings_;
+    SessionConfig settings_;
     SessionOwner& owner_;
     Connection connection_;
     io::Timer step_timer_, tick_;

@@ -39,10 +39,14 @@ std::string percent_decode(std::string_view s) {
 }
 
 bool parse_digest(std::string_view value, nego::Digests& out) {
-    std::string list(value);
-    for (char& c : list)
-        if (c == '-' || c == '_' || c == '+') c = ',';
-    return nego::parse_digests(list, out);
+    struct Row { std::string_view name; nego::Digests digests; };
+    for (const Row& r : {Row{"none", nego::Digests::none}, {"crc32c", nego::Digests::crc32c}, {"crc32c-none", nego::Digests::crc32c_none},
+                         {"none-crc32c", nego::Digests::none_crc32c}}) {
+        if (value.size() != r.name.size() || ::strncasecmp(value.data(), r.name.data(), value.size()) != 0) continue;
+        out = r.digests;
+        return true;
+    }
+    return false;
 }
 
 // False: not a key or value we know.

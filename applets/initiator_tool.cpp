@@ -1,0 +1,108 @@
+#include "applets/initiator_tool.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/base/log.h"
+#include "core/config/iscsid_conf.h"
+#include "core/wire/text_keys.h"
+
+namespace iscsi::applets {
+
+ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_t min_words, size_t max_words) {
+    ToolLine line;
+    line.parsed = cli::parse(interface, argc, argv);
+    hide_secrets(argc, argv);
+    if (line.parsed.error) {
+        std::fprintf(stderr, "%s: %s; see %s --help\n", interface.name, line.parsed.error->c_str(), interface.name);
+        line.exit_code = 2;
+        return line;
+    }
+    if (line.parsed.has("help")) {
+        std::fputs(cli::help(interface).c_str(), stdout);
+        line.exit_code = 0;
+        return line;
+    }
+    if (line.parsed.words.size() < min_words || line.parsed.words.size() > max_words) {
+        std::fprintf(stderr, "%s: usage: %s\n", interface.name, interface.usage);
+        line.exit_code = 2;
+        return line;
+    }
+    log::open(interface.name, log::Sink::foreground, line.parsed.has("debug") ? log::Level::debug : log::Level::info);
+    if (auto name = line.parsed.get("initiator-name")) {
+        line.initiator_name = *name;
+    } else if (auto own = config::read_initiator_name("/etc/iscsi/initiatorname.iscsi")) {
+        line.initiator_name = own->name;
+    } else {
+        line.initiator_name = config::random_initiator_name("iqn.2016-04.com.open-iscsi");
+    }
+    if (!wire::valid_iscsi_name(line.initiator_name)) {
+        std::fprintf(stderr, "%s: '%s' is no iSCSI name (iqn.YYYY-MM.DOMAIN:TEXT)\n", interface.name, line.initiator_name.c_str());
+        line.exit_code = 2;
+    }
+    return line;
+}
+
+int tool_error(const cli::Interface& interface, const std::string& text) {
+    std::fprintf(stderr, "%s: %s\n", interface.name, text.c_str());
+    return 1;
+}
+
+Result<initiator::Url> disk_url(const std::string& text, bool needs_lun) {
+    auto url = TRY(initiator::parse_url(text));
+    if (url.target_name.empty()) return Error{0, "URL without a target: append /TARGET/LUN (iscsi ls lists them)", url.text()};
+    if (needs_lun && !url.lun) return Error{0, "URL without a LUN: append /LUN (iscsi ls -s lists them)", url.text()};
+    return url;
+}
+
+std::optional<uint64_t> parse_size(const std::string& text) {
+    if (text.empty() || text[0] < '0' || text[0] > '9') return {};
+    char* end = nullptr;
+    errno = 0;
+    unsigned long long n = std::strtoull(text.c_str(), &end, 10);
+    if (errno) return {};
+    unsigned shift = 0;
+    switch (*end) {
+    case 'k': case 'K': shift = 10; break;
+    case 'm': case 'M': shift = 20; break;
+    case 'g': case 'G': shift = 30; break;
+    case 't': case 'T': shift = 40; break;
+    case '\0': return n;
+    default: return {};
+    }
+    end++;
+    if (!std::strcmp(end, "iB") || !std::strcmp(end, "B")) end += std::strlen(end);
+    if (*end || n > (UINT64_MAX >> shift)) return {};
+    return n << shift;
+}
+
+void hide_secrets(int argc, char** argv) {
+    for (int i = 1; i < argc; i++) {
+        if (!initiator::is_url(argv[i])) continue;
+        char* at = std::strrchr(argv[i], '@');
+        char* percent = at ? static_cast<char*>(std::memchr(argv[i], '%', size_t(at - argv[i]))) : nullptr;
+        if (percent) std::memset(percent + 1, 'x', size_t(at - percent) - 1);
+        char* target = std::strstr(argv[i], "target_password=");
+        if (!target) continue;
+        target += std::strlen("target_password=");
+        std::memset(target, 'x', std::strcspn(target, "&"));
+    }
+}
+
+std::string json_string(std::string_view text) {
+    std::string s = "\"";
+    for (char c : text) {
+        if (c == '"' || c == '\\') s += '\\';
+        if (static_cast<unsigned char>(c) < 0x20) {
+            char escape[8];
+            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(c));
+            s += escape;
+        } else {
+            s += c;
+        }
+    }
+    return s + "\"";
+}
+
+}  // namespace iscsi::applets

@@ -1,0 +1,48 @@
+// What the one-shots that log in to a target share: who we are, URLs as words, errors.
+#pragma once
+#include <string>
+
+#include "applets/cli.h"
+#include "core/initiator/client.h"
+#include "core/initiator/url.h"
+
+namespace iscsi::applets {
+
+// Rows that every one of them has.
+#define ISCSI_INITIATOR_OPTIONS                                                                                              \
+    {'i', "initiator-name", cli::Arg::required, "IQN", "log in under this name (that of initiatorname.iscsi)"},              \
+    {'d', "debug", cli::Arg::none, nullptr, "say more"},                                                                     \
+    {'h', "help", cli::Arg::none, nullptr, "show this"}
+
+inline constexpr const char* url_help =
+    "URL: iscsi://[USER[%PASSWORD]@]HOST[:PORT][/TARGET[/LUN]][?ARGUMENT=VALUE&...]\n"
+    "  HOST is a name, an IPv4 address or an IPv6 address in brackets. Arguments:\n"
+    "  target_user, target_password (mutual CHAP), header_digest, data_digest\n"
+    "  (none, crc32c, none-crc32c, crc32c-none), initiator.\n"
+    "  A password in a URL can be seen in ps; LIBISCSI_CHAP_USERNAME,\n"
+    "  LIBISCSI_CHAP_PASSWORD, LIBISCSI_CHAP_TARGET_USERNAME and\n"
+    "  LIBISCSI_CHAP_TARGET_PASSWORD in the environment serve as well.\n";
+
+// Parses; help and mistakes are dealt with here: then `exit_code` is set and the caller returns it.
+struct ToolLine {
+    cli::Parsed parsed;
+    std::string initiator_name;
+    int exit_code = -1;
+};
+ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_t min_words, size_t max_words);
+
+// "iscsi ls: TEXT" on stderr; returns 1.
+int tool_error(const cli::Interface& interface, const std::string& text);
+
+// A URL that names target and LUN, or an error that says what is missing.
+Result<initiator::Url> disk_url(const std::string& text, bool needs_lun = true);
+
+// "4k", "64M", "1.5" is refused; powers of 1024. Nothing if it is no size.
+std::optional<uint64_t> parse_size(const std::string& text);
+
+// Wipes what follows '%' in URLs among the arguments, so that ps does not show it for longer than needed.
+void hide_secrets(int argc, char** argv);
+
+std::string json_string(std::string_view text);
+
+}  // namespace iscsi::applets
