@@ -11,6 +11,7 @@ namespace iscsi::applets {
     ROW("iscsiadm", iscsiadm_main, "targets known, discovery, login, sessions", true) \
     ROW("iscsid", iscsid_main, "initiator daemon", true) \
     ROW("ls", ls_main, "list the targets of a portal and their logical units", false) \
+    ROW("tgt-admin", tgt_admin_main, "set up the targets of targets.conf", true) \
     ROW("tgtadm", tgtadm_main, "configure the target daemon", true)
 
 #define DECLARE(name, run, summary, link) int run(int argc, char** argv);

@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -12,6 +11,7 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
+#include "core/base/nearest.h"
 
 namespace iscsi::applets {
 namespace {
@@ -29,30 +29,12 @@ constexpr cli::Interface interface = {
     "Called by the name of an applet (a link to this file), it is that applet.",
     "  iscsi --install -s /usr/local/sbin\n  iscsi help tgtadm", 8};
 
-// Letters to insert, delete or replace to make `a` of `b` (Levenshtein).
-size_t distance(std::string_view a, std::string_view b) {
-    std::vector<size_t> row(b.size() + 1);
-    for (size_t j = 0; j <= b.size(); j++) row[j] = j;
-    for (size_t i = 1; i <= a.size(); i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b.size(); j++) {
-            size_t above = row[j];
-            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-            diagonal = above;
-        }
-    }
-    return row[b.size()];
-}
-
 int unknown_applet(std::string_view name) {
-    const Applet* nearest = nullptr;
-    size_t best = std::max<size_t>(name.size() / 2, 2) + 1;
-    for (const Applet& a : all())
-        if (size_t d = distance(name, a.name); d < best) best = d, nearest = &a;
-    if (nearest)
+    std::vector<std::string_view> names;
+    for (const Applet& a : all()) names.push_back(a.name);
+    if (std::string_view meant = nearest(name, names); !meant.empty())
         std::fprintf(stderr, "iscsi: no applet '%.*s'; did you mean '%.*s'? (`iscsi' lists them)\n", int(name.size()), name.data(),
-                     int(nearest->name.size()), nearest->name.data());
+                     int(meant.size()), meant.data());
     else
         std::fprintf(stderr, "iscsi: no applet '%.*s'; `iscsi' lists them\n", int(name.size()), name.data());
     return 127;
