@@ -35,6 +35,12 @@ bool may_be_unknown(const Key& key) {
     return key.rule == Rule::marker || key.rule == Rule::task_reporting || key.name == "iSCSIProtocolLevel";
 }
 
+// open-iscsi's words, which people search for; its log puts "Login negotiation failed, " before them.
+Verdict not_the_digest(const Key& key, const std::string& wanted, const std::string& got) {
+    const std::string name(key.name);
+    return {LoginStatus::initiator_error, name + "=" + wanted + " is required, can't accept " + name + "=" + got};
+}
+
 constexpr std::string_view task_reporting_names[] = {"RFC3720", "ResponseFence", "FastAbort"};
 
 std::string task_reporting_list(TaskReporting strongest) {      // §13.23: at least the first two must be offered
@@ -281,9 +287,7 @@ Verdict Negotiation::take_answer(const Key& key, std::string_view value) {
             return {};
         }
         const char* wanted = ours == Digests::none ? "None" : "CRC32C";
-        return {LoginStatus::initiator_error, "Login negotiation failed, " + std::string(key.name) + "=" + wanted +
-                                                  " is required, can't accept " + std::string(key.name) + "=" +
-                                                  shown(value)};
+        return not_the_digest(key, wanted, shown(value));
     }
     if (value == "NotUnderstood" && !may_be_unknown(key)) return refuse(key, "is not understood by the peer");
     if (reserved_answer(value)) {               // the value in force stays, here the default
@@ -429,8 +433,7 @@ Verdict Negotiation::finish() {
         // initiator must be able to live with; a digest that is required may not.
         if (role_ == Role::initiator && key.rule != Rule::digest) continue;
         if (key.rule == Rule::digest && role_ == Role::initiator)
-            return {LoginStatus::initiator_error, "Login negotiation failed, " + std::string(key.name) +
-                                                      "=CRC32C is required, can't accept " + std::string(key.name) + "=None"};
+            return not_the_digest(key, "CRC32C", "None");
         return refuse(key, "was not agreed on");
     }
     const Key& first_burst = *find_key("FirstBurstLength");                                     // §13.14

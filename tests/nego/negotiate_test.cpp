@@ -522,7 +522,7 @@ TEST_CASE("the initiator refuses answers that are not legal for its offer") {
 TEST_CASE("the initiator says which digest it misses") {
     Limits l = initiator_limits();
     l.header_digest = Digests::crc32c;
-    const char* text = "Login negotiation failed, HeaderDigest=CRC32C is required, can't accept HeaderDigest=None";
+    const char* text = "HeaderDigest=CRC32C is required, can't accept HeaderDigest=None";
     Side i = initiator(l);
     i.offer();
     i.hear("HeaderDigest=None");
