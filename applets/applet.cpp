@@ -10,6 +10,7 @@ namespace iscsi::applets {
     ROW("iscsi-iname", iscsi_iname_main, "make an initiator name", true) \
     ROW("iscsiadm", iscsiadm_main, "targets known, discovery, login, sessions", true) \
     ROW("iscsid", iscsid_main, "initiator daemon", true) \
+    ROW("iscsistart", iscsistart_main, "log in at boot", true) \
     ROW("ls", ls_main, "list the targets of a portal and their logical units", false) \
     ROW("tgt-admin", tgt_admin_main, "set up the targets of targets.conf", true) \
     ROW("tgtadm", tgtadm_main, "configure the target daemon", true)

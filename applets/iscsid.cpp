@@ -2,14 +2,9 @@
 // core/initiator's, the socket core/mgmt's.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,6 +13,7 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
+#include "applets/daemon.h"
 #include "core/base/log.h"
 #include "core/config/iscsid_conf.h"
 #include "core/config/node_records.h"
@@ -56,49 +52,6 @@ struct Options {
     gid_t gid = 0;
 };
 
-// One byte to who waits for us to be ready, or nothing if we never are.
-class Ready {
-public:
-    // In the daemon after a fork; the parent never returns from here.
-    Result<void> fork_away() {
-        int ends[2];
-        if (::pipe2(ends, O_CLOEXEC) != 0) return Error{errno, "pipe", ""};
-        Fd read_end(ends[0]);
-        write_end_.reset(ends[1]);
-        pid_t child = ::fork();
-        if (child < 0) return Error{errno, "fork", ""};
-        if (child > 0) {
-            write_end_.reset();
-            char c;
-            ssize_t n;
-            do { n = ::read(read_end.get(), &c, 1); } while (n < 0 && errno == EINTR);
-            ::_exit(n == 1 ? 0 : 1);
-        }
-        ::setsid();
-        return {};
-    }
-    void tell() {
-        if (write_end_) (void)!::write(write_end_.get(), "r", 1);
-        write_end_.reset();
-        notify("READY=1");
-    }
-    // sd_notify(3): a datagram to the socket systemd names.
-    static void notify(const char* state) {
-        const char* path = ::getenv("NOTIFY_SOCKET");
-        sockaddr_un to{};
-        if (!path || (path[0] != '/' && path[0] != '@') || std::strlen(path) >= sizeof to.sun_path) return;
-        to.sun_family = AF_UNIX;
-        std::memcpy(to.sun_path, path, std::strlen(path));
-        if (path[0] == '@') to.sun_path[0] = '\0';
-        Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-        ::sendto(fd.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&to),
-                 socklen_t(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
-    }
-
-private:
-    Fd write_end_;
-};
-
 // The socket systemd listens on for us (sd_listen_fds(3)), or one of our own.
 Result<Fd> take_socket() {
     const char* pid = ::getenv("LISTEN_PID");
@@ -123,36 +76,12 @@ Result<void> write_pid_file(const std::string& path) {
     return {};
 }
 
-// The disk under our own program may be one of ours: nothing of us may be paged out, and we must be the last to be killed.
+// The disk under our own program may be one of ours: nothing of us may be paged out, and we are the last to be killed.
 void stay_alive() {
     if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) log::warning("cannot lock memory: %s", std::strerror(errno));
     ::setpriority(PRIO_PROCESS, 0, -10);
-    Fd fd(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-    if (fd) (void)!::write(fd.get(), "-1000", 5);
+    harden_process();
 }
-
-class Signals : private io::Watcher {
-public:
-    Result<void> watch(io::Loop& loop) {
-        loop_ = &loop;
-        sigset_t set;
-        ::sigemptyset(&set);
-        for (int s : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) ::sigaddset(&set, s);
-        ::sigprocmask(SIG_BLOCK, &set, nullptr);
-        ::signal(SIGPIPE, SIG_IGN);
-        fd_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-        return loop.add(fd_.get(), EPOLLIN, *this);
-    }
-
-private:
-    void on_ready(uint32_t) override {
-        signalfd_siginfo info;
-        while (::read(fd_.get(), &info, sizeof info) == sizeof info)
-            if (info.ssi_signo != SIGHUP) loop_->stop();
-    }
-    io::Loop* loop_ = nullptr;
-    Fd fd_;
-};
 
 std::string host_name() {
     char name[256] = "";
@@ -191,7 +120,7 @@ mgmt::DaemonIdentity identify(const Options& o) {
     return identity;
 }
 
-int serve(const Options& o, Fd socket, Ready& ready) {
+int serve(const Options& o, Fd socket, Background& background) {
     auto fail = [](const Error& e) {
         log::error("%s", e.text().c_str());
         return 1;
@@ -211,8 +140,10 @@ int serve(const Options& o, Fd socket, Ready& ready) {
     mgmt::DaemonIdentity identity = identify(o);
     config::Database database(config::state_directory());
 
-    Signals signals;
-    if (auto watched = signals.watch(**loop); !watched) return fail(watched.error());
+    auto signals = Signals::create(**loop, [&](int number) {
+        if (number != SIGHUP) (*loop)->stop();
+    });
+    if (!signals) return fail(signals.error());
     mgmt::SessionOps ops(**loop, engine, identity, [&] { (*loop)->stop(); });
     if (auto listening = ops.listen(std::move(socket)); !listening) return fail(listening.error());
     if (!o.pid_file.empty())
@@ -220,13 +151,15 @@ int serve(const Options& o, Fd socket, Ready& ready) {
     stay_alive();
     if (o.gid && ::setgid(o.gid) != 0) return fail(Error{errno, "set group", std::to_string(o.gid)});
     if (o.uid && ::setuid(o.uid) != 0) return fail(Error{errno, "set user", std::to_string(o.uid)});
+    if (background.detached()) log::open("iscsid", log::Sink::syslog, o.debug ? log::Level::debug : log::Level::info);
     log::info("iSCSI daemon with pid=%d started!", int(::getpid()));
     engine.adopt([&](const kernel::SessionInfo& s) { return find_settings(database, identity, sysfs, s); });
-    ready.tell();
+    background.ready();
+    notify_systemd("READY=1\nSTATUS=Keeping sessions logged in");
 
     (*loop)->run();
     log::info("iscsid shutting down.");
-    Ready::notify("STOPPING=1");
+    notify_systemd("STOPPING=1");
     return 0;
 }
 
@@ -264,12 +197,12 @@ int iscsid_main(int argc, char** argv) {
         case 'n': o.pid_file.clear(); break;
         case 'p': o.pid_file = item.value; break;
         case 'h': std::fputs(cli::help(interface).c_str(), stdout); return 0;
-        case 'v': std::printf("iscsid version %s\n", ISCSI_VERSION); return 0;
+        case 'v': std::printf("iscsid version %s\n", std::string(config::record_version).c_str()); return 0;
         }
     }
     if (o.foreground) o.pid_file.clear();
-    const log::Level level = o.debug ? log::Level::debug : log::Level::info;
-    log::open("iscsid", log::Sink::foreground, level);      // until the fork, who started us reads stderr
+    // Until we are ready, who started us reads on stderr what goes wrong.
+    log::open("iscsid", log::Sink::foreground, o.debug ? log::Level::debug : log::Level::info);
 
     auto socket = take_socket();
     if (!socket) {
@@ -277,21 +210,12 @@ int iscsid_main(int argc, char** argv) {
         else log::error("%s", socket.error().text().c_str());
         return 1;
     }
-    Ready ready;
+    Background background;
     if (!o.foreground) {
         ::umask(0177);
-        if (auto forked = ready.fork_away(); !forked) {
-            log::error("%s", forked.error().text().c_str());
-            return 1;
-        }
-        int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-        for (int fd = 0; fd < 2; fd++) ::dup2(null, fd);
-        (void)!::chdir("/");
-        log::open("iscsid", log::Sink::syslog, level);
-        ::dup2(null, 2);
-        if (null > 2) ::close(null);
+        background.detach();
     }
-    return serve(o, std::move(*socket), ready);
+    return serve(o, std::move(*socket), background);
 }
 
 }  // namespace iscsi::applets
