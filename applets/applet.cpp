@@ -6,6 +6,7 @@ namespace iscsi::applets {
 
 // One line per applet; keep sorted.
 #define ISCSI_APPLETS(ROW) \
+    ROW("bench", bench_main, "measure a logical unit: IOPS, throughput, latency", false) \
     ROW("inq", inq_main, "show what a logical unit says of itself", false) \
     ROW("iscsi-iname", iscsi_iname_main, "make an initiator name", true) \
     ROW("iscsiadm", iscsiadm_main, "targets known, discovery, login, sessions", true) \
