@@ -66,6 +66,7 @@ struct Command {
     uint64_t lun = 0;                       // 64-bit LUN field as on the wire (SAM-5 4.7)
     uint8_t cdb[260]{};
     size_t cdb_length = 16;
+    uint32_t expected_out = 0, expected_in = 0;     // bytes the initiator means to send and to take
     TaskAttribute attribute = TaskAttribute::simple;
     io::Engine* engine = nullptr;           // of the loop this command lives on
     void (*done)(Command&) = nullptr;       // asynchronous completion of execute and finish

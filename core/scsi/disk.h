@@ -31,7 +31,7 @@ public:
 
     // Looks whether the medium grew or shrank; if so initiators get 2Ah/09h CAPACITY DATA HAS CHANGED. Cheap: call it
     // every few seconds for each disk. True if it changed.
-    bool refresh_size();
+    bool refresh_size() override;
 
     std::shared_ptr<store::Store> store() const;
     uint32_t block_size() const { return block_size_; }

@@ -87,6 +87,8 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
         return reject(RejectReason::invalid_pdu_field, bhs);
     }
     if (!(read && write)) task.edtl_in = read ? task.edtl : 0;
+    c.expected_out = write ? task.edtl : 0;
+    c.expected_in = task.edtl_in;
     c.nexus = &session_->nexus;
     c.lun = header.lun;
     c.attribute = scsi::TaskAttribute(header.flags & C::attribute_mask);
