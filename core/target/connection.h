@@ -142,6 +142,7 @@ private:
     std::vector<uint8_t> text_;                     // a text negotiation over several PDUs (C bit)
     std::vector<uint8_t> text_reply_;               // what of a long answer is still to be sent
     uint32_t text_itt_ = wire::reserved_tag, text_ttt_ = 0;
+    std::unique_ptr<nego::Negotiation> text_negotiation_;   // from the first text of a sequence to its F bit (§6.4)
     std::vector<uint8_t> landing_;                  // a Data-Out payload on its way in
     bool landed_in_place_ = false;                  // … or it goes straight to the medium's memory,
     std::shared_ptr<scsi::LogicalUnit> landing_lu_; // which this keeps

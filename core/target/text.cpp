@@ -35,6 +35,7 @@ bool Connection::text_request(const wire::TextRequest& header, Bytes data) {
     } else {
         text_.clear();              // §11.10.4: the reserved TTT starts anew
         text_reply_.clear();
+        text_negotiation_.reset();
         text_itt_ = header.itt;
     }
     if (text_.size() + data.size() > max_text) return reject(wire::RejectReason::protocol_error, bhs);
@@ -55,6 +56,10 @@ bool Connection::text_request(const wire::TextRequest& header, Bytes data) {
     bool last = piece == text_reply_.size();
     text_answer(header, Bytes(text_reply_).first(piece), last && final, !last);
     text_reply_.erase(text_reply_.begin(), text_reply_.begin() + ptrdiff_t(piece));
+    if (last && final && text_negotiation_) {       // §6.4: what was declared counts from the end of the negotiation
+        max_xmit_ = text_negotiation_->params().max_xmit_data_segment;
+        text_negotiation_.reset();
+    }
     return true;
 }
 
@@ -76,10 +81,17 @@ void Connection::text_answer(const wire::TextRequest& header, Bytes data, bool f
 
 bool Connection::text_keys(wire::TextKeys keys, std::string& answer) {
     auto& directory = worker_.directory;
-    nego::Limits limits = session_->target ? session_->target->config().limits : nego::Limits{};
-    nego::Negotiation negotiation(nego::Role::target, nego::When::full_feature, limits, session_->params);
+    if (!text_negotiation_) {
+        nego::Limits limits = session_->target ? session_->target->config().limits : nego::Limits{};
+        nego::Params in_force = session_->params;
+        in_force.max_xmit_data_segment = max_xmit_;
+        text_negotiation_ = std::make_unique<nego::Negotiation>(nego::Role::target, nego::When::full_feature, limits, in_force);
+    }
     wire::TextWriter writer;
-    if (!negotiation.digest(wire::Stage::full_feature, keys, writer)) return false;
+    if (!text_negotiation_->digest(wire::Stage::full_feature, keys, writer)) {
+        text_negotiation_.reset();
+        return false;
+    }
     if (auto ask = wire::find_value(keys, "SendTargets")) {
         const std::string portal = local_.portal();
         if (*ask == "All") {
