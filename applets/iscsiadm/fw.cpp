@@ -31,7 +31,7 @@ int fw_mode(Tool& tool) {
         else tool.print_text(config::firmware_text(*firmware));
         return 0;
     }
-    return login_nodes(tool, firmware_nodes(tool, *firmware));
+    return login_nodes(tool, firmware_nodes(tool, *firmware), false, false);
 }
 
 }  // namespace iscsi::applets::iscsiadm

@@ -80,8 +80,9 @@ std::string value_of(Tool& tool, uint32_t sid, const Parameter& p) {
     return or_empty(raw);
 }
 
-void title(Tool& tool, const std::string& indent, const char* text) {
-    std::string stars(std::char_traits<char>::length(text), '*');
+// As wide as the text, but for one that open-iscsi gave the width of another.
+void title(Tool& tool, const std::string& indent, const char* text, size_t width = 0) {
+    std::string stars(width ? width : std::char_traits<char>::length(text), '*');
     tool.print_text(indent + stars + "\n" + indent + text + "\n" + indent + stars + "\n");
 }
 
@@ -120,7 +121,10 @@ private:
         line("Iface Initiatorname: ", or_empty(s.initiator_name));
         line("Iface IPaddress: ", host.ip_address.empty() ? "default" : host.ip_address);
         line("Iface HWaddress: ", or_default(host.hw_address));
-        line("Iface Netdev: ", or_default(host.netdev));
+        std::string netdev = host.netdev;              // the kernel knows it only if it was told
+        if (netdev.empty())
+            if (auto iface = tool_.db.iface(s.iface_name)) netdev = iface->text(Key::iface_net_ifacename);
+        line("Iface Netdev: ", or_default(netdev));
         line("SID: ", std::to_string(s.sid));
         const auto* state = states_.find(s.sid);
         line("iSCSI Connection State: ", state ? state->connection : "Unknown");
@@ -137,7 +141,7 @@ private:
     }
 
     void devices(const kernel::SessionInfo& s) {
-        title(tool_, line_, "Attached SCSI devices:");
+        title(tool_, line_, "Attached SCSI devices:", 24);
         if (parts_.host_state) {
             auto host = tool_.sysfs.host(s.host).value_or(kernel::HostInfo{});
             line("Host Number: ", std::to_string(s.host) + "\tState: " + (host.state.empty() ? "unknown" : host.state));
