@@ -1,4 +1,4 @@
-# What a session printed, comparable: session ids and counters blanked; records folded as in the recordings, against the first
+# What a session printed, comparable: session ids, host numbers and counters blanked; records folded as in the recordings, against the first
 # whole node record of the file.
 function flush_record(   i, equal) {
   if (folded) for (i = 1; i <= n; i++) print record[i]
@@ -18,5 +18,6 @@ function flush_record(   i, equal) {
 inside && / = / { record[++n] = $0; next }
 {
   gsub(/sid: [0-9]+/, "sid: N"); gsub(/^tcp: \[[0-9]+\]/, "tcp: [N]"); gsub(/SID: [0-9]+/, "SID: N")
+  gsub(/Host Number: [0-9]+/, "Host Number: N"); gsub(/scsi[0-9]+ Channel/, "scsiN Channel")
   sub(/_octets: [0-9]+/, "_octets: N"); sub(/_pdus: [0-9]+/, "_pdus: N"); print
 }
