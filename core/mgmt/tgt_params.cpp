@@ -75,7 +75,13 @@ bool set_key(const Row& row, TargetConfig& config, InertKeys& inert, const std::
         if (!parse_flag(value, b)) return false;
         config.limits.*row.flag = b;
         return true;
-    case Kind::digest: return nego::parse_digests(value, config.limits.*row.digest);
+    case Kind::digest: {
+        nego::Digests& digest = config.limits.*row.digest;
+        if (!nego::parse_digests(value, digest)) return false;
+        // tgtd takes CRC32C as a wish: an initiator that offers only None still logs in.
+        if (digest == nego::Digests::crc32c) digest = nego::Digests::crc32c_none;
+        return true;
+    }
     case Kind::fixed: return false;
     case Kind::inert_flag:
         if (!parse_flag(value, b)) return false;
