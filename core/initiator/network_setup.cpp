@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <poll.h>
@@ -140,6 +141,20 @@ Result<void> set_up_network(const NetworkPlan& given, DhcpLease* lease) {
         return Error{EINVAL, "address", plan.address};
     }
     return set_gateway(fd.get(), plan);
+}
+
+bool any_address() {
+    ifaddrs* list = nullptr;
+    if (::getifaddrs(&list) != 0) return false;
+    bool found = false;
+    for (ifaddrs* i = list; i && !found; i = i->ifa_next) {
+        if (!i->ifa_addr || (i->ifa_flags & IFF_LOOPBACK)) continue;
+        if (i->ifa_addr->sa_family == AF_INET) found = true;
+        if (i->ifa_addr->sa_family == AF_INET6)
+            found = !IN6_IS_ADDR_LINKLOCAL(&reinterpret_cast<sockaddr_in6*>(i->ifa_addr)->sin6_addr);
+    }
+    ::freeifaddrs(list);
+    return found;
 }
 
 std::string first_network_device(const std::string& sysfs) {

@@ -24,6 +24,9 @@ Result<void> set_up_network(const NetworkPlan& plan, DhcpLease* lease = nullptr)
 // Up without an address, and until its link is there or the time is over.
 Result<void> bring_up_link(const std::string& device, unsigned seconds);
 
+// Whether some interface other than lo has an IPv4 or global IPv6 address.
+bool any_address();
+
 // The interface with the first link of its own: not lo, and with a hardware address; empty if there is none.
 std::string first_network_device(const std::string& sysfs = "/sys");
 
