@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""replay.py [-v] [--bin DIR] [NAME...]: run the command lines of golden/NAME.steps against the programs of DIR (default: the
+links of build/iscsi), in mount, network, pid and host name spaces of their own, and compare what they print with
+golden/NAME.txt, which was recorded with tgt 1.0.85. A command that may differ is named, with the reason and what we print
+instead, in accepted/NAME.txt (or accepted/all.txt). Needs root. Last line: N passed, N failed.
+
+Steps: `! cmd` runs unseen, `& NAME cmd` starts in the background, `% NAME` ends it, `~ SECONDS` waits, `> NAME text` writes to a
+background program, `< FILE` shows a file, `# text` and `@ text` are for the reader, `LOG on|off` is of the recorder; the rest are
+commands that count. accepted/*.txt: `## reason`, then `$ command` as in the transcript (`$2 command`: its second time only) with
+the lines expected; `~ regex` stands for a line, `*` for any number of lines."""
+import difflib, os, re, signal, subprocess, sys, time
+
+here = os.path.dirname(os.path.realpath(__file__))
+top = os.path.dirname(os.path.dirname(here))
+
+
+def segments(text):
+    """[(command, [lines])] of a transcript; log lines of the daemon and comments left out."""
+    found, current = [], None
+    for line in text.split('\n'):
+        if current is None:
+            if line.startswith('$ '):
+                current = (line[2:], [])
+                found.append(current)
+                if line.endswith(' &'):
+                    current = None
+            continue
+        if line.startswith('[tgtd] '):
+            continue
+        current[1].append(line)
+        if re.fullmatch(r'\[exit \d+\]|\[timeout .*\]', line):
+            current = None
+    return found
+
+
+class Accepted:
+    def __init__(self, *paths):
+        self.rules = []
+        for path in paths:
+            if not os.path.exists(path):
+                continue
+            reason = rule = None
+            for number, line in enumerate(open(path).read().split('\n'), 1):
+                if line.startswith('##'):
+                    reason, rule = line[2:].strip(), None
+                    continue
+                m = re.match(r'\$(\d*) (.*)', line)
+                if m:
+                    if not reason:
+                        sys.exit('%s:%d: no reason given' % (path, number))
+                    rule = {'times': int(m[1]) if m[1] else 0, 'command': m[2], 'lines': [], 'used': False, 'at': '%s:%d' % (path, number)}
+                    self.rules.append(rule)
+                elif rule is not None and line:
+                    rule['lines'].append(line)
+                elif line and not line.startswith('#'):
+                    sys.exit('%s:%d: what is this?' % (path, number))
+
+    def find(self, command, nth):
+        for r in self.rules:
+            same = re.fullmatch(r['command'][2:], command) if r['command'].startswith('~ ') else r['command'] == command
+            if same and r['times'] in (0, nth):
+                r['used'] = True
+                return r['lines']
+        return None
+
+
+def matches(expected, actual):
+    if not expected:
+        return not actual
+    if expected[0] == '*':
+        return any(matches(expected[1:], actual[i:]) for i in range(len(actual) + 1))
+    if not actual:
+        return False
+    e, a = expected[0], actual[0]
+    good = re.fullmatch(e[2:], a) if e.startswith('~ ') else e == a
+    return bool(good) and matches(expected[1:], actual[1:])
+
+
+class Runner:
+    def __init__(self):
+        self.background = {}
+
+    def shell(self, command, **more):
+        return subprocess.run(['bash', '-c', command], stdin=subprocess.DEVNULL, **more)
+
+    def command(self, line):
+        try:
+            p = self.shell(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        except subprocess.TimeoutExpired:
+            return ['[timeout 60 s]']
+        out = p.stdout.decode('utf8', 'replace')
+        lines = out.split('\n')
+        if lines[-1] == '':
+            lines.pop()
+        elif out:
+            lines += ['[no newline at end of output]']
+        lines += ['[stderr] ' + e for e in p.stderr.decode('utf8', 'replace').splitlines()]
+        code = p.returncode if p.returncode >= 0 else 128 - p.returncode
+        return lines + ['[exit %d]' % code]
+
+    def start(self, name, command):
+        out = open('/run/rec/bg-%s.out' % name, 'a')
+        self.background[name] = subprocess.Popen(['bash', '-c', 'exec ' + command], stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
+        time.sleep(0.8)
+
+    def end(self, name):
+        p = self.background.pop(name)
+        p.terminate()
+        try:
+            p.wait(3)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+        time.sleep(0.2)
+
+    def run(self, steps):
+        """Yields (command, lines) for each command that counts."""
+        lines = iter(steps.split('\n'))
+        held = ''
+        for line in lines:
+            line = held + '\n' + line if held else line
+            held = ''
+            if line.endswith('\\'):
+                held = line
+                continue
+            kind = line[:2]
+            if not line.strip() or kind in ('# ', '@ ') or line == '#' or line.startswith('LOG '):
+                continue
+            if kind == '! ' and line.endswith("<<'X'"):
+                body = []
+                for b in lines:
+                    if b == 'X':
+                        break
+                    body.append(b)
+                self.shell(line[2:] + '\n' + '\n'.join(body) + '\nX')
+            elif kind == '! ':
+                self.shell(line[2:])
+            elif kind == '> ':
+                _, name, text = line.split(' ', 2)
+                pipe = self.background[name].stdin
+                pipe.write((text + '\n').encode())
+                pipe.flush()
+            elif line[0] == '~':
+                time.sleep(float(line[1:]))
+            elif kind == '& ':
+                _, name, command = line.split(' ', 2)
+                self.start(name, command)
+            elif kind == '% ':
+                self.end(line[2:].strip())
+            else:
+                if line[0] == '<':
+                    line = 'cat ' + line[1:].strip()
+                yield line, self.command(line)
+                time.sleep(0.02)
+        for p in self.background.values():
+            p.kill()
+
+
+def inside(name, verbose):
+    """In the name spaces: replay one transcript."""
+    golden = segments(open('%s/golden/%s.txt' % (here, name)).read())
+    golden = [g for g in golden if not g[0].endswith(' &')]
+    accepted = Accepted('%s/accepted/%s.txt' % (here, name), '%s/accepted/all.txt' % here)
+    steps = open('%s/golden/%s.steps' % (here, name)).read()
+    passed = failed = differing = 0
+    seen = {}
+    place = 0
+    for command, actual in Runner().run(steps):
+        seen[command] = seen.get(command, 0) + 1
+        expected = golden[place][1] if place < len(golden) and golden[place][0] == command else None
+        place += 1
+        other = accepted.find(command, seen[command])
+        if expected is not None and matches(expected, actual):
+            passed += 1
+        elif other is not None and matches(other, actual):
+            passed += 1
+            differing += 1
+        else:
+            failed += 1
+            print('FAIL %s: $ %s' % (name, command))
+            wanted = other if other is not None else expected if expected is not None else ['(not in the transcript)']
+            for line in difflib.unified_diff(wanted, actual, 'expected', 'actual', lineterm='', n=2):
+                print('    ' + line)
+    print('%s: %d as tgt, %d with accepted differences, %d failed' % (name, passed - differing, differing, failed))
+    if verbose:
+        for r in accepted.rules:
+            if not r['used'] and 'all.txt' not in r['at']:
+                print('%s: unused: %s' % (r['at'], r['command']))
+    print('COUNT %d %d' % (passed, failed))
+
+
+SETUP = r'''
+mount --make-rprivate /
+hostname san1; ip link set lo up
+ip addr add 192.0.2.10/24 dev lo; ip addr add 192.0.2.11/24 dev lo; ip addr add 2001:db8::10/64 dev lo nodad
+for d in /srv /run /etc/tgt; do mkdir -p $d; done
+cp -a /etc/tgt /tmp/etctgt.$$ 2>/dev/null
+mount -t tmpfs t /srv; mount -t tmpfs t /run; mount -t tmpfs t /etc/tgt; mkdir -p /run/rec /run/lock /run/bin
+cp -a /tmp/etctgt.$$/. /etc/tgt/ 2>/dev/null; rm -rf /tmp/etctgt.$$
+[ -e /etc/tgt/targets.conf ] || { mkdir -p /etc/tgt/conf.d; echo 'include /etc/tgt/conf.d/*.conf' > /etc/tgt/targets.conf; }
+"$1/iscsi" --install -s /run/bin 2>/dev/null || cp -a "$1/." /run/bin/
+[ -x "$2" ] && cp "$2" /run/bin/cdb
+export T=iscsi://127.0.0.1/iqn.2001-04.com.example:disk1 PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TZ=UTC
+unset TGT_IPC_SOCKET NOTIFY_SOCKET; cd /srv
+exec python3 "$3" --inside "$4" $5
+'''
+
+
+def main(arguments):
+    if arguments[:1] == ['--inside']:
+        return inside(arguments[1], '-v' in arguments)
+    verbose = '-v' in arguments
+    bindir = os.path.join(top, 'build')
+    names = []
+    rest = iter(a for a in arguments if a != '-v')
+    for a in rest:
+        if a == '--bin':
+            bindir = os.path.abspath(next(rest))
+        else:
+            names.append(a)
+    if not names:
+        names = sorted(f[:-6] for f in os.listdir(os.path.join(here, 'golden')) if f.endswith('.steps'))
+    cdb = os.path.join(bindir, 'cdb')
+    passed = failed = 0
+    for name in names:
+        p = subprocess.run(['timeout', '-k', '5', '300', 'unshare', '-mnupf', '--mount-proc', '--kill-child', 'bash', '-c', SETUP, 'replay', bindir, cdb,
+                            os.path.realpath(__file__), name, '-v' if verbose else ''], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        out = p.stdout.decode('utf8', 'replace')
+        m = re.search(r'^COUNT (\d+) (\d+)$', out, re.M)
+        print(re.sub(r'^COUNT .*\n', '', out, flags=re.M), end='', flush=True)
+        if not m:
+            print('FAIL %s: the replay itself ended with %d' % (name, p.returncode))
+            failed += 1
+            continue
+        passed += int(m[1])
+        failed += int(m[2])
+    print('%d passed, %d failed' % (passed, failed))
+    return 0 if failed == 0 and passed > 0 else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
