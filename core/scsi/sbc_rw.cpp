@@ -106,11 +106,13 @@ bool Handlers::synchronize(Unit& u, Command& c) { return disk(u).flush(c); }
 bool Handlers::check_compare_and_write(Unit& u, Command& c) {
     Disk& d = disk(u);
     const Extent e{get64(c.cdb + 2), c.cdb[13]};
-    if ((c.cdb[1] >> 5) || e.blocks > 128) return illegal(c, 0x24);
+    // Another amount of data than the CDB says is refused: 256 blocks, say, are 0 in their one byte.
+    if ((c.cdb[1] >> 5) || e.blocks > max_compare_blocks) return illegal(c, 0x24);
     if (!in_range(d, c, e)) return false;
     c.fua = c.cdb[1] & 8;
     c.offset = e.lba << d.block_shift_;
     c.length = uint64_t(e.blocks) << d.block_shift_ << 1;
+    if (c.expected_out && c.expected_out != c.length) return illegal(c, 0x24);
     if (e.blocks == 0) c.flow = Flow::none;
     return true;
 }

@@ -38,13 +38,17 @@ bool Handlers::check_write_same(Unit& u, Command& c) {
     const bool unmap = c.cdb[1] & 8, no_data = c.cdb[0] == 0x93 && (c.cdb[1] & 1);
     // WRPROTECT, ANCHOR, and the PBDATA and LBDATA of old are not there; UNMAP needs thin provisioning.
     if ((c.cdb[1] & 0xf6) || (unmap && !u.flag(Unit::State::thin))) return illegal(c, 0x24);
+    // WSNZ is 1 where blocks can be unmapped: no blocks is refused there rather than taken for "to the end". Initiators
+    // that mean that have been seen to send UNMAP with a block of other bytes than zeros, and would not get what they want.
+    if (e.blocks == 0 && u.flag(Unit::State::thin)) return illegal(c, 0x24);
     if (!in_range(d, c, e)) return false;
     c.length = no_data ? 0 : d.block_size();
+    if (c.expected_out && c.expected_out != c.length) return illegal(c, 0x24);
     if (no_data) c.flow = Flow::none;
     return true;
 }
 
-// No blocks: all to the end (WSNZ is 0). UNMAP of blocks that must read as something else than zeros is a plain write.
+// No blocks: all to the end. UNMAP of blocks that must read as something else than zeros is a plain write.
 bool Handlers::write_same(Unit& u, Command& c) {
     if (c.parameters.size() != c.length) return illegal(c, 0x1a), true;
     return submit(disk(u), c, [](Disk& d, Command& command) {
@@ -74,6 +78,7 @@ bool Handlers::unmap(Unit& u, Command& c) {
     if (c.parameters.size() < 8) return illegal(c, 0x1a), true;
     const size_t listed = get16(&c.parameters[2]);
     const size_t count = std::min<size_t>(listed, c.parameters.size() - 8) / 16;
+    if (count > max_unmap_descriptors) return illegal(c, 0x26), true;
     for (size_t i = 0; i < count; i++)
         if (!in_range(d, c, {get64(&c.parameters[8 + 16 * i]), get32(&c.parameters[16 + 16 * i])})) return true;
     if (count == 0) return true;

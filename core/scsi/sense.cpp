@@ -13,6 +13,7 @@ void Command::reset() {
     flow = Flow::none;
     medium_op = MediumOp::read;
     length = offset = 0;
+    expected_out = expected_in = 0;
     fua = false;
     parameters.clear();
     lu.reset();

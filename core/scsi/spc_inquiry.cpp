@@ -109,10 +109,14 @@ bool Handlers::vital_product_data(Unit& u, Command& c) {
         break;
     case 0xb0:          // block limits
         p = page_of(60);
-        p[5] = 128;     // COMPARE AND WRITE, blocks
+        p[5] = max_compare_blocks;
         put16(&p[6], uint16_t(u.optimal_granularity_));
         put32(&p[12], u.optimal_length_);
-        if (u.flag(Unit::State::thin)) std::memset(&p[20], 0xff, 8);
+        if (u.flag(Unit::State::thin)) {
+            p[4] = 1;                                   // WSNZ, see check_write_same
+            put32(&p[20], 0xffffffff);                  // UNMAP: any number of blocks
+            put32(&p[24], max_unmap_descriptors);
+        }
         break;
     case 0xb1:          // block device characteristics
         p = page_of(64);

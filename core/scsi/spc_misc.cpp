@@ -43,24 +43,23 @@ void append_timeouts(std::vector<uint8_t>& d) {
     put16(&d[d.size() - 12], 10);
 }
 
-bool has(const Unit& u, const Row& row, bool thin) {
-    const uint16_t device = u.type() == DeviceType::disk ? Row::disk : Row::controller;
-    return (row.flags & device) && (thin || !(row.flags & Row::thin_only));
+// UNMAP is there although it answers 20h until thin provisioning is on: as tgt has it.
+bool has(const Unit& u, const Row& row) {
+    return row.flags & (u.type() == DeviceType::disk ? Row::disk : Row::controller);
 }
 
 }  // namespace
 
 // SPC-4 6.35.
 bool Handlers::report_opcodes(Unit& u, Command& c) {
-    const bool timeouts = c.cdb[2] & 0x80, thin = u.flag(Unit::State::thin) || u.type() != DeviceType::disk;
+    const bool timeouts = c.cdb[2] & 0x80;
     const uint8_t option = c.cdb[2] & 7, opcode = c.cdb[3];
     const uint16_t service = get16(c.cdb + 4);
     std::vector<uint8_t> d;
     if (option == 0) {
         d.resize(4);
         for (const Row& row : all_rows()) {
-            // UNMAP is listed although it answers 20h until thin provisioning is on, as tgt lists it.
-            if (!has(u, row, true)) continue;
+            if (!has(u, row)) continue;
             const size_t at = d.size();
             d.resize(at + 8);
             d[at] = row.opcode;
@@ -72,17 +71,22 @@ bool Handlers::report_opcodes(Unit& u, Command& c) {
         put32(&d[0], uint32_t(d.size() - 4));
         return answer(c, std::move(d));
     }
-    if (option > 3) return illegal(c, 0x24), true;
+    // A field pointer, because 24h alone is also what an unknown service action of A3h gets.
+    auto refuse = [&](uint32_t field) {
+        fail(c, Sense{SenseKey::illegal_request, 0x24, 0, {}, 0x400000 | field});
+        return true;
+    };
+    if (option > 3) return refuse(2);
     const Row* found = nullptr;
     bool with_service = false;
     for (const Row& row : all_rows()) {
-        if (row.opcode != opcode || !has(u, row, thin)) continue;
+        if (row.opcode != opcode || !has(u, row)) continue;
         with_service = row.service >= 0;
         if (row.service < 0 || row.service == service) found = &row;
     }
     // Option 1 is for opcodes without service actions, 2 for those with; 3 takes either, with SERVICE ACTION 0 then.
-    if (option == 1 && with_service) return illegal(c, 0x24), true;
-    if (option == 2 && found && !with_service) return illegal(c, 0x24), true;
+    if (option == 1 && with_service) return refuse(2);
+    if (option == 2 && found && !with_service) return refuse(2);
     if (option == 3 && found && !with_service && service != 0) found = nullptr;
     d.resize(4);
     d[1] = found ? 3 : 1;           // SUPPORT: as the standard says, or not at all
@@ -123,8 +127,8 @@ bool Handlers::start_stop(Unit& u, Command& c) {
     const bool power_condition = c.cdb[4] & 0xf0, no_flush = c.cdb[4] & 4;
     if (!power_condition && load_eject && u.flag(Unit::State::removable)) {
         std::lock_guard lock(u.mutex_);
+        if (u.removal_prevented()) return illegal(c, 0x53, 0x02), true;     // loading, too
         if (!start) {
-            if (u.removal_prevented()) return illegal(c, 0x53, 0x02), true;
             u.set_flag(Unit::State::offline, true);
             u.set_flag(Unit::State::no_medium, true);
         } else if (u.flag(Unit::State::no_medium)) {

@@ -31,6 +31,9 @@ struct Row {
     uint8_t usage[16];                  // CDB usage data; byte 0 is filled in
 };
 
+inline constexpr uint32_t max_unmap_descriptors = 256;     // VPD page b0h says so, UNMAP enforces it
+inline constexpr uint32_t max_compare_blocks = 128;        // COMPARE AND WRITE, likewise
+
 // nullptr: not there. `known_opcode`: some row of this device has the opcode (the service action is the wrong one).
 const Row* find_row(DeviceType type, const uint8_t* cdb, bool& known_opcode);
 std::span<const Row> all_rows();

@@ -148,7 +148,7 @@ void Unit::logical_unit_reset(Nexus*) {
     modes_.restore();
     set_flag(State::swp, modes_.software_write_protect());
     set_flag(State::write_through, !modes_.write_cache());
-    attention_locked(0x29, 0x03, nullptr);      // BUS DEVICE RESET FUNCTION OCCURRED
+    attention_locked(0x29, 0x00, nullptr);      // POWER ON, RESET, OR BUS DEVICE RESET OCCURRED, as tgt says it
 }
 
 bool Unit::removal_prevented() const {
