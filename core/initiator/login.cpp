@@ -124,6 +124,7 @@ private:
     static auth::ChapInitiator::Config chap_config(const ChapSettings& s) {
         auth::ChapInitiator::Config c;
         c.chap = !s.account.user.empty();
+        c.offer_none = true;        // one-way CHAP proves us to the target; one that does not ask is fine, as open-iscsi has it
         c.account = s.account;
         c.target_account = s.target_account;
         c.algorithms = s.algorithms;

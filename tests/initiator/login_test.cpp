@@ -299,7 +299,8 @@ TEST_CASE("CHAP, one way and mutual") {
     login.start();
     CHECK(give(login, "AuthMethod=None") == Step::failed);
     st.chap.target_account = {};
-    Login one_way(st);
+    Login one_way(st);          // there the target's proof is not asked for: open-iscsi goes on, too
     one_way.start();
-    CHECK(give(one_way, "AuthMethod=None") == Step::failed);
+    CHECK(readable(one_way.data()).find("|AuthMethod=CHAP,None|") != std::string::npos);
+    CHECK(give(one_way, "AuthMethod=None") == Step::send);
 }
