@@ -7,6 +7,7 @@
 #include "core/base/log.h"
 #include "core/config/firmware.h"
 #include "core/initiator/discovery.h"
+#include "core/mgmt/isns_client.h"
 
 namespace iscsi::applets::iscsiadm {
 namespace {
@@ -167,6 +168,29 @@ InitiatorError send_targets(Tool& tool, const Record& record, const std::vector<
     }
 }
 
+// Asks an iSNS server (RFC 4171).
+InitiatorError ask_isns(Tool& tool, const Record& record, const std::vector<Record>& ifaces,
+                        std::vector<initiator::DiscoveredPortal>& found) {
+    auto fail = [&](InitiatorError code) {
+        tool.error("Could not perform iSNS discovery: %s", initiator::text(code));
+        return code;
+    };
+    auto settings = settings_of(tool, record, ifaces);
+    if (!settings) {
+        tool.error("Cannot perform discovery. Invalid Initiatorname.");
+        return fail(InitiatorError::invalid);
+    }
+    mgmt::isns::Server server{settings->host, settings->port, 10'000};
+    auto result = mgmt::isns::query_targets(server, settings->login.offers.initiator_name);
+    if (!result.ok) {
+        tool.error("iSNS discovery failed: %s", result.why.c_str());
+        return fail(InitiatorError::isns_query);
+    }
+    if (result.ignored) tool.error("%s named %u targets or portals that cannot be; they were left out", settings->host.c_str(), result.ignored);
+    for (auto& p : result.portals) found.push_back({std::move(p.target), std::move(p.host), p.port, p.tpgt});
+    return InitiatorError::none;
+}
+
 // The records of what was found: for each iface all portals.
 std::vector<Record> make_nodes(Tool& tool, How how, const Record& record, const std::vector<Record>& ifaces,
                                const std::vector<initiator::DiscoveredPortal>& found) {
@@ -242,7 +266,8 @@ int discover(Tool& tool, How how, const Record& record) {
     drop_foreign_transports(tool, ifaces);
     if (ifaces.empty()) return none_found;
     std::vector<initiator::DiscoveredPortal> found;
-    if (auto error = send_targets(tool, record, ifaces, found); error != InitiatorError::none) return int(error);
+    auto error = how == How::isns ? ask_isns(tool, record, ifaces, found) : send_targets(tool, record, ifaces, found);
+    if (error != InitiatorError::none) return int(error);
     auto nodes = make_nodes(tool, how, record, ifaces, found);
     if (!tool.request.has(Op::nonpersistent))
         if (int code = keep_nodes(tool, how, &record, nodes)) return code;
