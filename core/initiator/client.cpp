@@ -107,9 +107,10 @@ std::string describe(const ScsiRequest& r) {
     return s + code;
 }
 
-Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings) {
+Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings, io::Loop* shared) {
     std::unique_ptr<Client> client(new Client);
-    client->loop_ = TRY(io::Loop::create());
+    if (!shared) client->own_loop_ = TRY(io::Loop::create());
+    client->loop_ = shared ? shared : client->own_loop_.get();
     SessionOwner& owner = *client;
     client->session_ = std::make_unique<Session>(*client->loop_, settings, owner);
     client->session_->start();

@@ -22,8 +22,8 @@ bool worth_retry(const ScsiRequest& request);
 
 class Client final : private SessionOwner {
 public:
-    // Blocks until logged in.
-    static Result<std::unique_ptr<Client>> connect(const SessionConfig& settings);
+    // Blocks until logged in. On a loop of its own, or on one that is shared (and outlives the client).
+    static Result<std::unique_ptr<Client>> connect(const SessionConfig& settings, io::Loop* shared = nullptr);
     ~Client();                          // logs out, bounded in time
 
     // Blocks until answered; repeats what is worth it, a few times. An error unless the status is GOOD (or CONDITION MET).
@@ -39,7 +39,8 @@ private:
     void session_up(Session&) override { up_ = true; }
     void session_ended(Session&, const SessionEnd& end) override;
 
-    std::unique_ptr<io::Loop> loop_;
+    std::unique_ptr<io::Loop> own_loop_;
+    io::Loop* loop_ = nullptr;
     std::unique_ptr<Session> session_;
     bool up_ = false, ended_ = false;
     std::string end_text_;
