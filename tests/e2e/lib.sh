@@ -88,9 +88,18 @@ C
   try 10 listening 3260 || { echo "istgt does not listen" >&2; return 1; }
   TARGET_LUN=0
 }
-TARGET_LUN=1
+TARGET_LUN=1 GUEST_NET=()
+# LIO lives in a guest of its own, on a private link to the initiator's: 10.1.0.1 and 10.1.0.2
+lio_start() {
+  PORTAL=10.1.0.1; local link=20260 size; size=$(stat -c %s "$1"); mkdir -p lio/etc
+  printf '%s\n' "IQN=$IQN SIZE=$size" > lio/etc/vm.env
+  VM_CACHE=$VM_CACHE TMPDIR=$E2E_WORK "$E2E_DIR/vm/vm.sh" -q -n target -2 listen:$link -i 10.1.0.1 -m 900 -T 500 -o lio -l "$E2E_LOG/lio" "$E2E_DIR/guest/lio.sh" &
+  try 20 listening $link || { echo "the guest with LIO does not start" >&2; return 1; }
+  GUEST_NET=(-2 "connect:$link" -i 10.1.0.2)
+}
 
 # ---- guests
+VM_CACHE=${E2E_VM_CACHE:-${TMPDIR:-/tmp}/iscsi-vm-cache}
 # guest_tools OVERLAY : the initiator's programs and configuration
 guest_tools() {
   local o=$1 d f; mkdir -p "$o/etc/iscsi" "$o/usr/sbin" "$o/sbin"
@@ -115,8 +124,9 @@ guest_overlay_fs() {
 guest() {
   local script=$1; shift
   need qemu-system-x86_64 cpio busybox
-  VM_CACHE=${E2E_VM_CACHE:-${TMPDIR:-/tmp}/iscsi-vm-cache} TMPDIR=$E2E_WORK "$E2E_DIR/vm/vm.sh" -q -M sd_mod,sg -l "$E2E_LOG/$script" "$@" "$E2E_DIR/guest/$script.sh"
+  VM_CACHE=$VM_CACHE TMPDIR=$E2E_WORK "$E2E_DIR/vm/vm.sh" -q -M sd_mod,sg -l "$E2E_LOG/$script" ${GUEST_NET[@]+"${GUEST_NET[@]}"} "$@" "$E2E_DIR/guest/$script.sh"
   local rc=$?
+  [ -e "$E2E_LOG/$script.out" ] || { fail "the guest of $script did not start (status $rc)"; return; }
   grep -a '^ok \|^FAIL ' "$E2E_LOG/$script.out" || :
   local f; f=$(grep -ac '^FAIL ' "$E2E_LOG/$script.out"); _failed=$((_failed + f))
   if [ $rc -ne 0 ] && [ "$f" = 0 ]; then fail "guest $script ended with status $rc: $(tail -n 3 "$E2E_LOG/$script.out" "$E2E_LOG/$script.console" | tr '\n\r' '||')"; fi

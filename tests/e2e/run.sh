@@ -24,6 +24,9 @@ for c in "$@"; do case $c in
   *:*:*) wanted+=("$c");;
   *) mapfile -t more < <(plan | grep "^$c:"); [ ${#more[@]} -gt 0 ] || { echo "run.sh: no case $c in the plan" >&2; exit 64; }; wanted+=("${more[@]}");;
 esac; done
+# the name spaces have no way out: what is fetched is fetched here
+KERNEL_DIR=$("$here/vm/fetch_kernel.sh") || { echo "FAIL no kernel for the guests"; echo "0 passed, 1 failed"; exit 1; }
+export KERNEL_DIR
 passed=0 failed=0
 for c in "${wanted[@]}"; do
   IFS=: read -r name target initiator <<<"$c"

@@ -6,6 +6,9 @@ has() { grep -q -- "$1" || bad "$2"; ok "$2"; }
 modprobe iscsi_tcp || bad "modprobe iscsi_tcp"
 syslogd -O /var/log/messages
 iscsid || bad "iscsid does not start"
+if [ "$TARGET" = lio ]; then   # a guest too: it may still be booting
+  n=30; until iscsiadm -m discovery -t st -p $PORTAL > /dev/null 2>&1; do n=$((n-1)); [ $n -gt 0 ] || bad "LIO is not there"; sleep 1; done
+fi
 iscsiadm -m discovery -t st -p $PORTAL > /tmp/d 2>&1; rc=$?; cat /tmp/d; [ $rc = 0 ] || bad "discovery: exit $rc"
 has "^$PORTAL:3260,1 $IQN\$" "discovery prints the portal and the name" < /tmp/d
 iscsiadm -m node -o show > /tmp/n || bad "node show"
