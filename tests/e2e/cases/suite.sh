@@ -7,6 +7,9 @@ for lun in 2 3; do
   truncate -s 64M disk$lun.img
   "$TGTADM" --lld iscsi --mode logicalunit --op new --tid 1 --lun $lun -b "$PWD/disk$lun.img" || fail "add LUN $lun"
 done
+if [ "$TARGET" = ours ]; then   # UNMAP is for thin logical units
+  for lun in 1 2 3; do "$TGTADM" --lld iscsi --mode logicalunit --op update --tid 1 --lun $lun --params thin_provisioning=1 || fail "make LUN $lun thin"; done
+fi
 "$TGTADM" --lld iscsi --mode logicalunit --op update --tid 1 --lun 2 --params readonly=1 || fail "make LUN 2 read-only"
 "$TGTADM" --lld iscsi --mode logicalunit --op update --tid 1 --lun 3 --params removable=1 || fail "make LUN 3 removable"
 # commands that no disk of ours claims, and what the disk under test is not
