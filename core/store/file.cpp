@@ -192,7 +192,7 @@ MutableBytes File::map(uint64_t offset, size_t length, bool for_write) {
     // handle and a delayed allocation, about 1.5 us for each 4 KiB, more than the copy it saves), can wait for the
     // journal, and finds a hole full with EFAULT instead of ENOSPC.
     if (for_write && (!in_memory_ || read_only_)) return {};
-    return mapping_.resident(fd_.get(), !read_only_ && in_memory_, size(), offset, length);
+    return mapping_.resident(fd_.get(), !read_only_ && in_memory_, for_write, size(), offset, length);
 }
 
 // ---- for the engines

@@ -8,6 +8,8 @@ namespace {
 constexpr uint64_t page = 4096;                     // granularity of the checks; a larger page only makes them redundant
 constexpr uint64_t drop_after = 8u << 20;           // bytes handed out between two drops of page table entries
 constexpr size_t most = 4u << 20;                   // longest range
+constexpr size_t populate_from = 32u << 10;
+constexpr int populate_read = 22, populate_write = 23;      // MADV_POPULATE_READ, _WRITE: newer than some libcs
 }  // namespace
 
 Mapping::~Mapping() {
@@ -33,7 +35,7 @@ const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64
     return areas_.back().get();
 }
 
-MutableBytes Mapping::resident(int fd, bool writable, uint64_t size, uint64_t offset, size_t length) {
+MutableBytes Mapping::resident(int fd, bool writable, bool for_write, uint64_t size, uint64_t offset, size_t length) {
     if (length == 0 || length > most) return {};
     const Area* area = cover(fd, writable, size, offset + length);
     if (!area) return {};
@@ -55,6 +57,9 @@ MutableBytes Mapping::resident(int fd, bool writable, uint64_t size, uint64_t of
         handed_out_.store(0, std::memory_order_relaxed);
         ::madvise(area->base, area->length, MADV_DONTNEED);
     }
+    // One call that fills the page table is a fraction of the cost of a fault per page. Kernels before 5.14 do not have it:
+    // they fault.
+    if (length >= populate_from) ::madvise(begin, size_t(area->base + offset + length - begin), for_write ? populate_write : populate_read);
     return {area->base + offset, length};
 }
 
