@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "core/base/log.h"
+#include "core/wire/digest.h"
 
 namespace iscsi::target {
 
@@ -86,7 +87,10 @@ void Connection::on_ready(uint32_t events) {
 }
 
 void Connection::receive() {
-    MutableBytes shared(worker_.receive_buffer);
+    // While long bursts are on their way only headers go to the shared buffer: then each payload is received in one piece
+    // where it belongs, together with the header behind it, and is not copied.
+    MutableBytes shared = worker_.receive_buffer.span();
+    if (bulk_bursts_ > 0 && phase_ == Phase::full_feature) shared = shared.first(wire::bhs_length + (digests_.header ? wire::digest_length : 0));
     std::array<iovec, 2> where;
     size_t pieces = reader_.receive_into(shared, where);
     msghdr message{};
@@ -131,8 +135,9 @@ bool Connection::on_header(const wire::Bhs& header, Bytes) {
 bool Connection::on_pdu(const wire::Bhs& header, Bytes ahs, Bytes data) {
     if (close_when_sent_) return true;
     if (phase_ == Phase::login) return login_request(wire::header_cast<wire::LoginRequest>(header), data);
-    if (phase_ == Phase::full_feature) return dispatch(header, ahs, data);
-    return true;
+    bool go_on = phase_ != Phase::full_feature || dispatch(header, ahs, data);
+    if (landing_) worker_.give_back(std::move(landing_));
+    return go_on;
 }
 
 // §7.8.1 at ErrorRecoveryLevel 0: the PDU is answered with Reject, then the session is given up.

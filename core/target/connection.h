@@ -32,6 +32,7 @@ public:
     // A task has something to send (Data-In, R2T, status): it is served in turn.
     void queue(Task& task);
     void unqueue(Task& task);
+    void forget_bursts(Task& task);                 // of a task that is aborted
     void schedule_pump() { pump_later_.schedule(); }
     void resume_reading();
     void async_message(wire::AsyncEvent event, uint16_t parameter1, uint16_t parameter2, uint16_t parameter3);
@@ -48,7 +49,7 @@ private:
     // io::Watcher, wire::PduSink
     void on_ready(uint32_t events) override;
     bool on_header(const wire::Bhs& header, Bytes ahs) override;
-    MutableBytes on_landing(const wire::Bhs& header, size_t length) override;
+    MutableBytes on_landing(const wire::Bhs& header, size_t length, size_t here) override;
     bool on_pdu(const wire::Bhs& header, Bytes ahs, Bytes data) override;
     bool on_data_digest_error(const wire::Bhs& header) override;
     void on_framing_error(const char* why) override;
@@ -78,6 +79,8 @@ private:
     bool reject(wire::RejectReason reason, const wire::Bhs& header);
 
     // Data-Out of a task (data_out.cpp)
+    MutableBytes take_landing(size_t length);
+    void close_burst(Task& task, Burst& burst);
     void take_data(Task& task, uint32_t offset, Bytes data);
     void want_more(Task& task);                     // opens R2T bursts as far as allowed, or goes on when all is there
     // Execution and status (scsi_command.cpp), Data-In (data_in.cpp)
@@ -143,7 +146,8 @@ private:
     std::vector<uint8_t> text_reply_;               // what of a long answer is still to be sent
     uint32_t text_itt_ = wire::reserved_tag, text_ttt_ = 0;
     std::unique_ptr<nego::Negotiation> text_negotiation_;   // from the first text of a sequence to its F bit (§6.4)
-    std::vector<uint8_t> landing_;                  // a Data-Out payload on its way in
+    Buffer landing_;                                // a payload on its way in, of this PDU only
+    uint32_t bulk_bursts_ = 0;                      // long R2T bursts that are open: large payloads are about to come
     bool landed_in_place_ = false;                  // … or it goes straight to the medium's memory,
     std::shared_ptr<scsi::LogicalUnit> landing_lu_; // which this keeps
     uint32_t watched_ = 0;

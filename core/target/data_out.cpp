@@ -11,6 +11,10 @@ namespace iscsi::target {
 
 using scsi::Flow;
 
+namespace {
+constexpr uint32_t bulk_from = 32 * 1024;
+}
+
 // Decides from the 48-byte header alone, before one byte of data is read. nullptr: fine; `task` is nullptr if the data is to be
 // dropped, because the task is gone (aborted, or answered early).
 const char* Connection::check_data_out(const wire::DataOut& h, Task*& task, Burst*& burst) {
@@ -35,17 +39,19 @@ const char* Connection::check_data_out(const wire::DataOut& h, Task*& task, Burs
     return nullptr;
 }
 
-// Where a Data-Out payload that is not here in whole goes: the medium's own memory if the store has some, the parameter list
-// of its task, or the connection's one landing buffer.
-MutableBytes Connection::on_landing(const wire::Bhs& header, size_t length) {
+// Where a payload that is not here in whole goes: the medium's own memory if the store has some, the parameter list of its
+// task, or a landing buffer that is given back once the PDU has been dealt with.
+MutableBytes Connection::on_landing(const wire::Bhs& header, size_t length, size_t here) {
     landed_in_place_ = false;
-    if (header.op() != wire::Opcode::data_out || phase_ != Phase::full_feature || close_when_sent_) return {};
+    if (phase_ != Phase::full_feature || close_when_sent_) return {};
+    if (header.op() != wire::Opcode::data_out) return header.op() == wire::Opcode::scsi_command ? take_landing(length) : MutableBytes();
     auto h = wire::header_cast<wire::DataOut>(header);
     Task* task = session_->find(h.itt);
     if (task && !task->failed && uint64_t(h.buffer_offset) + length <= task->want) {
         scsi::Command& c = task->command;
         if (c.flow == Flow::data_out) return MutableBytes(c.parameters).subspan(h.buffer_offset, length);
-        if (c.flow == Flow::medium_write && !digests_.data) {     // with a digest: nothing unproved reaches the medium
+        // With a digest, nothing unproved reaches the medium; and only the kernel may touch the medium's memory.
+        if (c.flow == Flow::medium_write && !digests_.data && here == 0) {
             if (MutableBytes place = c.lu->in_place(c, h.buffer_offset, length); place.size() == length) {
                 landed_in_place_ = true;
                 landing_lu_ = c.lu;         // keeps the memory even if the task is aborted while data arrives
@@ -53,8 +59,23 @@ MutableBytes Connection::on_landing(const wire::Bhs& header, size_t length) {
             }
         }
     }
-    landing_.resize(length);
-    return landing_;
+    return take_landing(length);
+}
+
+MutableBytes Connection::take_landing(size_t length) {
+    landing_ = worker_.take_landing(length);
+    return landing_.span().first(length);
+}
+
+void Connection::close_burst(Task& task, Burst& burst) {
+    burst.open = false;
+    task.open_bursts--;
+    bulk_bursts_ -= burst.bulk;
+}
+
+void Connection::forget_bursts(Task& task) {
+    for (Burst& b : task.bursts)
+        if (b.open) close_burst(task, b);
 }
 
 bool Connection::data_out(const wire::DataOut& header, Bytes data) {
@@ -71,14 +92,12 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     burst->exp_data_sn++;
     burst->next += uint32_t(data.size());
     if (header.flags & wire::final_bit) {
-        burst->open = false;
-        task->open_bursts--;
+        close_burst(*task, *burst);
     }
     if (in_place)
         task->received += uint32_t(data.size());
     else
         take_data(*task, header.buffer_offset, data);
-    if (landing_.capacity() > 64 * 1024 && reader_.idle()) std::vector<uint8_t>().swap(landing_);
     if (phase_ == Phase::closed) return false;
     want_more(*task);
     return true;
@@ -175,8 +194,9 @@ void Connection::want_more(Task& task) {
             if (slot == task.bursts.end()) break;
             uint32_t length = std::min(task.want - task.solicited, params.max_burst);
             if (++session_->next_ttt == wire::reserved_tag) session_->next_ttt = 1;
-            *slot = {session_->next_ttt, task.solicited, task.solicited + length, 0, true};
+            *slot = {session_->next_ttt, task.solicited, task.solicited + length, 0, true, length >= bulk_from};
             task.open_bursts++;
+            bulk_bursts_ += slot->bulk;
             task.solicited += length;
             wire::R2t r;
             r.lun = task.command.lun;

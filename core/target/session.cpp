@@ -95,7 +95,10 @@ void Session::retire(Task& task) {
 }
 
 void Session::abort(Task& task, std::function<void()> done) {
-    if (task.connection) task.connection->unqueue(task);
+    if (task.connection) {
+        task.connection->unqueue(task);
+        task.connection->forget_bursts(task);
+    }
     auto owner = unlink(task);
     task.aborted = true;
     task.connection = nullptr;

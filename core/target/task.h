@@ -23,6 +23,7 @@ struct Burst {
     uint32_t next = 0, end = 0;                 // buffer offsets, bytes
     uint32_t exp_data_sn = 0;
     bool open = false;
+    bool bulk = false;                          // long enough that its payloads are received where they belong
 };
 
 // One piece of a medium flow between memory that stays valid and the store.

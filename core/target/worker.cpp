@@ -8,6 +8,8 @@ namespace iscsi::target {
 
 namespace {
 constexpr size_t max_pooled = 256;
+constexpr size_t landing_size = 256 * 1024;     // the MaxRecvDataSegmentLength we declare
+constexpr size_t max_landings = 4;
 constexpr size_t keep_parameters = 4096;        // a pooled task keeps at most this much of a parameter list's memory
 }
 
@@ -97,6 +99,17 @@ void Worker::give_back(std::unique_ptr<Transfer> transfer) {
     transfer->next = std::move(transfers_);
     transfers_ = std::move(transfer);
     pooled_transfers_++;
+}
+
+Buffer Worker::take_landing(size_t size) {
+    if (size > landing_size || landings_.empty()) return Buffer(std::max(size, landing_size));
+    Buffer landing = std::move(landings_.back());
+    landings_.pop_back();
+    return landing;
+}
+
+void Worker::give_back(Buffer landing) {
+    if (landing.size() == landing_size && landings_.size() < max_landings) landings_.push_back(std::move(landing));
 }
 
 void Worker::remove_cold(size_t bytes) {

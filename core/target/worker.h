@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/base/buffer.h"
 #include "core/io/engine.h"
 #include "core/io/loop.h"
 #include "core/target/directory.h"
@@ -46,6 +47,9 @@ public:
     void give_back(std::unique_ptr<Task> task);
     std::unique_ptr<Transfer> take_transfer();
     void give_back(std::unique_ptr<Transfer> transfer);
+    // A buffer for one PDU's payload that arrives in pieces, `size` bytes at least; give it back when the PDU is done with.
+    Buffer take_landing(size_t size);
+    void give_back(Buffer landing);
     // Accounts for memory of transfers that wait; false: too much, stop reading until it shrinks.
     bool cold_room() const { return cold_bytes_ < options.max_cold_bytes; }
     void add_cold(size_t bytes) { cold_bytes_ += bytes; }
@@ -61,7 +65,7 @@ public:
     const ServerOptions& options;
     const std::unique_ptr<io::Loop> loop;
     const std::unique_ptr<io::Engine> engine;
-    std::vector<uint8_t> receive_buffer;
+    Buffer receive_buffer;
     wire::PduBatch batch;
     scsi::Chunk chunk;                              // for transfers that complete at once
 
@@ -74,6 +78,7 @@ private:
     io::Deferred bury_, wake_waiting_;
     std::unique_ptr<Task> tasks_;
     std::unique_ptr<Transfer> transfers_;
+    std::vector<Buffer> landings_;
     size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;
 };
 

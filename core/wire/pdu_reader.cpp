@@ -87,7 +87,7 @@ bool PduReader::consume(Bytes input, PduSink& sink) {
                 continue;
             }
             if (landing_.empty()) {
-                landing_ = sink.on_landing(header_, length);
+                landing_ = sink.on_landing(header_, length, std::min(length, input.size()));
                 if (landing_.size() != length) {
                     gathered_.resize(length);
                     landing_ = gathered_;

@@ -24,8 +24,9 @@ public:
     // The reader has checked the length of the data segment against its limit and the header digest.
     virtual bool on_header(const Bhs& header, Bytes ahs) = 0;
     // A place for the data segment of the header just seen, which has not arrived in whole: exactly `length` bytes that stay
-    // valid until on_pdu or abandon(), or empty to have it gathered.
-    virtual MutableBytes on_landing(const Bhs& header, size_t length) = 0;
+    // valid until on_pdu or the end of the connection, or empty to have it gathered. `here` of them have come already and are
+    // copied there by the reader; the rest goes there by the kernel alone.
+    virtual MutableBytes on_landing(const Bhs& header, size_t length, size_t here) = 0;
     // The whole PDU. `data` is without padding; it is in the landing place, or valid only during the call. false: stop.
     virtual bool on_pdu(const Bhs& header, Bytes ahs, Bytes data) = 0;
     // The data digest does not match (RFC 7143 §7.8.1). false: stop. True goes on with the next PDU: the framing is intact.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/base/buffer.h"
 #include "core/wire/bhs.h"
 #include "core/wire/pdu_reader.h"
 
@@ -27,7 +28,7 @@ public:
     // Inline payload: first take the place for the data of the next PDU (behind its header, not yet part of the batch), fill
     // it, then commit with the header. REQUIRES has_room(length).
     MutableBytes payload_place(size_t length, Digests digests) {
-        return MutableBytes(arena_).subspan(used_ + header_size(digests), length);
+        return arena_.span().subspan(used_ + header_size(digests), length);
     }
     // Appends header + the first header.data_segment_length bytes of payload_place(). Padding and digests are added.
     template <class Header>
@@ -60,7 +61,7 @@ private:
     void commit_bytes(const Bhs& header, Digests digests);
     void refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep);
 
-    std::vector<uint8_t> arena_;
+    Buffer arena_;
     size_t used_ = 0, bytes_ = 0;
     std::vector<iovec> pieces_;
     std::vector<std::shared_ptr<const void>> keep_;

@@ -22,7 +22,7 @@ struct Sink final : PduSink {
     bool offer_landing = false, digest_error = false, stop = false;
     const char* framing = nullptr;
     bool on_header(const Bhs&, Bytes) override { return !stop; }
-    MutableBytes on_landing(const Bhs&, size_t length) override {
+    MutableBytes on_landing(const Bhs&, size_t length, size_t) override {
         if (!offer_landing) return {};
         landing.assign(length, '?');
         return {reinterpret_cast<uint8_t*>(landing.data()), length};
