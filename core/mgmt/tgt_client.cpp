@@ -78,11 +78,6 @@ int receive(int fd, std::string& in, size_t wanted) {
     return 0;
 }
 
-Error no_answer(int code) {
-    if (code == ECONNABORTED) return Error{ECONNRESET, "tgtd closed the socket", ""};
-    return Error{code, std::string("can't get the response, ") + std::strerror(code), ""};
-}
-
 }  // namespace
 
 Result<TgtAnswer> tgt_call(int control_port, const TgtRequest& request, unsigned wait_seconds) {
@@ -93,12 +88,20 @@ Result<TgtAnswer> tgt_call(int control_port, const TgtRequest& request, unsigned
     Fd fd = TRY(connect_daemon(path, wait_seconds));
 
     const std::string out = encode(request);
-    for (size_t done = 0; done < out.size();) {
+    size_t done = 0;
+    while (done < out.size()) {
         ssize_t n = ::send(fd.get(), out.data() + done, out.size() - done, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) break;              // refused before it was read whole: the answer, if any, says why
         done += size_t(n);
     }
+    auto no_answer = [&](int code) {
+        if (code != ECONNABORTED || done < out.size()) {
+            if (code == ECONNABORTED) code = ECONNRESET;
+            return Error{code, std::string("can't get the response, ") + std::strerror(code), ""};
+        }
+        return Error{ECONNRESET, "tgtd closed the socket", ""};
+    };
     std::string in;
     if (int error = receive(fd.get(), in, tgt_answer_header)) return no_answer(error);
     auto length = tgt_answer_length(as_bytes(in));

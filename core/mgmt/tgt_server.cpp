@@ -138,7 +138,7 @@ Result<void> TgtServer::take_lock() {
     whole.l_type = F_WRLCK;
     whole.l_whence = SEEK_SET;
     if (::fcntl(lock_.get(), F_SETLK, &whole) == 0) return {};
-    if (errno == EACCES || errno == EAGAIN) return Error{EADDRINUSE, "another tgtd is using", name};
+    if (errno == EACCES || errno == EAGAIN) return Error{0, "another tgtd is using", name};
     return Error{errno, "lock", name};
 }
 

@@ -43,7 +43,7 @@ public:
         uint64_t request_ms = 10'000;       // for the whole request to arrive, and for the answer to be read
     };
 
-    // Takes the lock PATH.lock, replaces a socket that nobody serves, listens. EADDRINUSE: another tgtd has the lock.
+    // Takes the lock PATH.lock, replaces a socket that nobody serves, listens. Fails if another tgtd has the lock.
     // Only the daemon's own uid and gid are served. The lock belongs to this process (fcntl): do not fork afterwards.
     static Result<std::unique_ptr<TgtServer>> create(io::Loop& loop, const Options& options, TgtHandler handler);
     // Serves a listening socket that systemd passed instead of an own one. The lock is taken all the same.

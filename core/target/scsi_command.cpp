@@ -99,12 +99,16 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
     session_->add(std::move(owner));
     record_->command_pdus.store(record_->command_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
-    if (scsi::begin(session_->luns(), c)) {
+    const bool completed = scsi::begin(session_->luns(), c);
+    task.counters = session_->counters(c.lun);
+    if (task.counters) {
+        task.counters->in_flight.store(task.counters->in_flight.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    if (completed) {
         task.want = 0;
         respond(task);
         return true;
     }
-    task.counters = session_->counters(c.lun);
     const uint32_t out = write ? task.edtl : 0;
     switch (c.flow) {
     case Flow::none:
@@ -152,7 +156,8 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
 
 void Connection::account_start(Task& task) {
     auto add = [](std::atomic<uint64_t>& counter, uint64_t n) { counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); };
-    if (!task.counters) return;
+    if (!task.counters || task.accounted) return;
+    task.accounted = true;
     if (task.is_write()) {
         add(task.counters->write_submitted, 1);
         add(task.counters->write_submitted_bytes, task.want);
@@ -165,6 +170,7 @@ void Connection::account_start(Task& task) {
 void Connection::account_done(Task& task) {
     auto add = [](std::atomic<uint64_t>& counter, uint64_t n) { counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); };
     if (!task.counters) return;
+    account_start(task);                // what ended before it began to move data
     add(task.counters->busy_us, now_us() - task.started_us);
     if (task.command.status == scsi::Status::check_condition) add(task.counters->errors, 1);
     if (task.is_write()) {
@@ -172,7 +178,8 @@ void Connection::account_done(Task& task) {
         add(task.counters->write_done_bytes, task.received);
     } else if (task.is_read()) {
         add(task.counters->read_done, 1);
-        add(task.counters->read_done_bytes, task.sent);
+        // The last PDU is on its way now.
+        add(task.counters->read_done_bytes, task.command.status == scsi::Status::good ? task.want : task.sent);
     }
 }
 

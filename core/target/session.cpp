@@ -85,6 +85,7 @@ std::unique_ptr<Task> Session::unlink(Task& task) {
         *place = task.hash_next;
         task.hash_next = nullptr;
         task_count_--;
+        if (task.counters) task.counters->in_flight.store(task.counters->in_flight.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
         return std::unique_ptr<Task>(&task);
     }
     return nullptr;
@@ -170,7 +171,8 @@ const scsi::LunTable& Session::luns() {
 LunCounters* Session::counters(uint64_t lun) {
     if (!counters_ || counters_lun_ != lun) {
         auto number = scsi::Router::decode_lun(lun);
-        counters_ = record->counters(number.value_or(0)).get();     // the record keeps it as long as the session lives
+        if (!number || !luns().count(*number)) return nullptr;      // an initiator may ask for any number
+        counters_ = record->counters(*number).get();                // the record keeps it as long as the session lives
         counters_lun_ = lun;
     }
     return counters_;

@@ -19,6 +19,7 @@ void Task::reset() {
     failed = aborted = queued = false;
     started_us = 0;
     counters = nullptr;
+    accounted = false;
     hash_next = send_next = nullptr;
 }
 

@@ -63,7 +63,8 @@ struct Task {
     bool aborted = false;                       // no response; freed when in_flight reaches 0
     bool queued = false;                        // on its connection's send queue
     uint64_t started_us = 0;
-    LunCounters* counters = nullptr;
+    LunCounters* counters = nullptr;        // counts this task as in flight while it is in the session's table
+    bool accounted = false;                 // as submitted
 
     Task* hash_next = nullptr;                  // session's table by ITT
     Task* send_next = nullptr;                  // connection's send queue

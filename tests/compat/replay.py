@@ -50,7 +50,7 @@ class Accepted:
                         sys.exit('%s:%d: no reason given' % (path, number))
                     rule = {'times': int(m[1]) if m[1] else 0, 'command': m[2], 'lines': [], 'used': False, 'at': '%s:%d' % (path, number)}
                     self.rules.append(rule)
-                elif rule is not None and line:
+                elif rule is not None and not (rule['lines'] and rule['lines'][-1].startswith('[exit ')):
                     rule['lines'].append(line)
                 elif line and not line.startswith('#'):
                     sys.exit('%s:%d: what is this?' % (path, number))
@@ -124,7 +124,7 @@ class Runner:
                 held = line
                 continue
             kind = line[:2]
-            if not line.strip() or kind in ('# ', '@ ') or line == '#' or line.startswith('LOG '):
+            if not line.strip() or kind in ('# ', '@ ') or line in ('#', '@') or line.startswith('LOG '):
                 continue
             if kind == '! ' and line.endswith("<<'X'"):
                 body = []
