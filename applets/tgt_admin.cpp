@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "applets/applet.h"
@@ -128,7 +129,9 @@ int tgt_admin_main(int argc, char** argv) {
     o.verbose = line.has("verbose");
     o.ignore_errors = line.has("ignore-errors");
     o.conf_named = line.has("conf");
-    mgmt::TgtAdmin admin(o, {[](int port, const mgmt::TgtRequest& r) { return mgmt::tgt_call(port, r); },
+    // Init scripts start tgtd in the background and --execute right after it: the first request waits a little for it.
+    unsigned patience = line.has("execute") && !line.has("pretend") ? 2 : 0;
+    mgmt::TgtAdmin admin(o, {[&patience](int port, const mgmt::TgtRequest& r) { return mgmt::tgt_call(port, r, std::exchange(patience, 0)); },
                              [](const std::string& text) { std::fputs(text.c_str(), stdout); std::fflush(stdout); },
                              [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }});
     if (line.has("show")) return admin.show();
