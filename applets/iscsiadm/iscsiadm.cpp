@@ -248,14 +248,14 @@ mgmt::IscsidClient* Tool::daemon(bool start, InitiatorError* why) {
     if (client_) return &*client_;
     flush();
     int refused = 0;
-    auto connected = mgmt::IscsidClient::connect(&refused);
+    auto connected = mgmt::IscsidClient::connect(&refused, socket_name);
     bool absent = !connected && connected.error().code == int(InitiatorError::daemon_not_connected);
     if (absent && start) {
         // the command of iscsid.conf first; where it does not help (no systemd), ourselves
         for (const std::string& command : {conf.startup, std::string()}) {
             if (connected || (command.empty() && ::geteuid() != 0)) continue;
             start_iscsid(command);
-            for (int i = 0; i < 20 && !(connected = mgmt::IscsidClient::connect(&refused)); i++) {
+            for (int i = 0; i < 20 && !(connected = mgmt::IscsidClient::connect(&refused, socket_name)); i++) {
                 if (connected.error().code != int(InitiatorError::daemon_not_connected)) break;
                 if (!command.empty() && i >= 4) break;
                 ::usleep(50'000);

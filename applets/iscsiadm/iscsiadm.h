@@ -50,6 +50,7 @@ public:
     config::Database db;
     config::IscsidConf conf;
     kernel::Sysfs sysfs;
+    std::string socket_name = mgmt::iscsid_socket_name;
     bool captured = false;                // tests: text stays in out and errors
     std::string out, errors;
 
