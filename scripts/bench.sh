@@ -6,6 +6,6 @@ top=$(cd "$(dirname "$0")/.." && pwd); dir=$top/build
 [ "${1-}" = -b ] && { dir=$2; shift 2; }
 [ "$(id -u)" = 0 ] || { echo "bench.sh: needs root (name spaces)" >&2; exit 1; }
 BUILD_TARGETS="iscsi bench_roof bench_load" "$top/scripts/build.sh" "$dir" >&2
-exec unshare -nmpf --mount-proc --kill-child bash -c '
+exec unshare -nmupf --mount-proc --kill-child bash -c '
   mount --make-rprivate /; mount -t tmpfs run /run; mkdir -p /run/lock /run/tgtd; ip link set lo up
   exec python3 "$0" "$@"' "$top/tests/bench/bench.py" --build "$dir" --top "$top" "$@"

@@ -6,4 +6,4 @@ top=$(cd "$(dirname "$0")/.." && pwd); update=
 [ "${1-}" = -u ] && { update=1; shift; }
 dir=${1:-$top/build}
 BUILD_TARGETS="iscsi bench_load" "$top/scripts/build.sh" "$dir" >&2
-exec unshare -nmpf --mount-proc --kill-child python3 "$top/tests/bench/instructions.py" "$dir" "$top/tests/bench/instructions.txt" ${update:+--update}
+exec unshare -nmupf --mount-proc --kill-child python3 "$top/tests/bench/instructions.py" "$dir" "$top/tests/bench/instructions.txt" ${update:+--update}

@@ -73,7 +73,7 @@ def main():
         now[name] = round((n2 - n1) / commands)
         was = committed.get(name)
         growth = now[name] / was - 1 if was else None
-        ok = was is not None and growth <= ALLOWED_GROWTH
+        ok = "--update" in sys.argv or (was is not None and growth <= ALLOWED_GROWTH)
         passed, failed = passed + ok, failed + (not ok)
         print(f"{'ok  ' if ok else 'FAIL'} {name}: {now[name]} instructions per command, "
               + (f"committed {was} ({growth:+.1%})" if was else "no committed figure"), flush=True)

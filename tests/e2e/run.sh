@@ -33,7 +33,7 @@ for c in "${wanted[@]}"; do
   id=$(printf '%s' "$name-$target-$initiator" | tr -c 'A-Za-z0-9.-' _); dir=$logs/$id; rm -rf "$dir"; mkdir -p "$dir" "$work/$id"
   echo "=== $name: target $target, initiator $initiator"; start=$SECONDS
   E2E_DIR=$here E2E_WORK=$work/$id E2E_LOG=$dir E2E_OURS=$bindir TARGET=$target INITIATOR=$initiator \
-    timeout -k 5 "${E2E_TIMEOUT:-600}" unshare -nmpf --mount-proc --kill-child "$here/enter.sh" "$here/cases/$name.sh" > "$dir/checks" 2>&1 </dev/null
+    timeout -k 5 "${E2E_TIMEOUT:-600}" unshare -nmupf --mount-proc --kill-child "$here/enter.sh" "$here/cases/$name.sh" > "$dir/checks" 2>&1 </dev/null
   rc=$?
   cat "$dir/checks"
   p=$(grep -c '^ok ' "$dir/checks"); f=$(grep -c '^FAIL ' "$dir/checks")
