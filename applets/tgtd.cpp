@@ -9,6 +9,7 @@
 #include "applets/applet.h"
 #include "applets/cli.h"
 #include "applets/daemon.h"
+#include "applets/isns_watch.h"
 #include "applets/units.h"
 #include "core/base/log.h"
 #include "core/mgmt/tgt_ops.h"
@@ -136,7 +137,8 @@ int parse(int argc, char** argv, Settings& s) {
 
 class Daemon final : public mgmt::TgtDaemon {
 public:
-    Daemon(target::Server& server, const Settings& settings) : server_(server), settings_(settings) {}
+    Daemon(target::Server& server, target::Directory& directory, const Settings& settings)
+        : server_(server), directory_(directory), settings_(settings) {}
 
     Result<void> add_portal(const std::string& host, uint16_t port) override { return server_.add_portal(host, port); }
     bool remove_portal(const std::string& host, uint16_t port) override { return server_.remove_portal(host, port); }
@@ -152,12 +154,20 @@ public:
         for (const auto& p : settings_.portals) TRY_VOID(server_.add_portal(p.host, p.port));
         return {};
     }
-    bool configure_isns(const mgmt::IsnsSettings&) override { return true; }
+    bool configure_isns(const mgmt::IsnsSettings& wanted) override {
+        // who may log in is said by ACLs and accounts; a discovery domain is no door
+        if (wanted.on && (wanted.access_control || wanted.server.empty())) return false;
+        isns_.reset();
+        if (wanted.on) isns_ = std::make_unique<IsnsWatch>(server_.loop(), directory_, server_, wanted);
+        return true;
+    }
     void stop() override { server_.shut_down(0); }
 
 private:
     target::Server& server_;
+    target::Directory& directory_;
     const Settings& settings_;
+    std::unique_ptr<IsnsWatch> isns_;
 };
 
 // Backing files and devices grow behind our back: looked at every two seconds, initiators learn by a unit attention.
@@ -196,7 +206,7 @@ int serve(const Settings& s, Background& background) {
         notify_systemd("STOPPING=1");
         (*server)->shut_down(3000);
     });
-    Daemon daemon(**server, s);
+    Daemon daemon(**server, directory, s);
     mgmt::TgtOps::Options ops_options;
     ops_options.nop_interval = s.nop_interval;
     ops_options.nop_count = s.nop_count;

@@ -128,6 +128,18 @@ void Registrar::update(std::vector<Node> nodes, std::vector<Portal> portals) {
     if (!exchange_) again_.arm(0);               // else the answer leads to the next one
 }
 
+void Registrar::withdraw() {
+    again_.cancel();
+    exchange_.reset();
+    if (registered_as_.empty()) return;
+    auto loop = io::Loop::create();
+    if (!loop) return;
+    Server server = server_;
+    server.timeout_ms = 2000;
+    (void)ask(**loop, server, deregistration(registered_as_, entity_), nullptr);
+    registered_as_.clear();
+}
+
 void Registrar::send() {
     changed_ = false;
     if (nodes_.empty() && registered_as_.empty()) return;

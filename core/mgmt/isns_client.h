@@ -64,6 +64,8 @@ public:
     ~Registrar();
     // The nodes and portals from now on. An empty list of nodes takes the registration back.
     void update(std::vector<Node> nodes, std::vector<Portal> portals);
+    // Takes the registration back; blocks, at most two seconds. For the end.
+    void withdraw();
 
 private:
     void send();
