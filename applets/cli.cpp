@@ -1,16 +1,19 @@
 // Boost.Program_options carries the parsing; its own styles differ from getopt_long(3) in prefixes, permutation, error
-// texts and in what follows an error, so a style parser (its extension point) reads the tokens by getopt's rules and the
-// library checks the result against the table.
+// texts and in what follows an error, so a style parser (its extension point) reads the tokens by getopt's rules.
+// The library is given no option descriptions of its own: its code for them works on streams, whose locales would be a
+// fifth of the binary. What is cut off by that is listed in cli_streams.opts.
 #include "applets/cli.h"
 
 #include <algorithm>
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/parsers.hpp>
-#include <boost/program_options/value_semantic.hpp>
 #include <cstdlib>
 #include <cstring>
 
 namespace po = boost::program_options;
+
+// Stands in for the initialisation of std::cout and its like, which nobody uses; see cli_streams.opts.
+extern "C" void iscsi_no_streams() {}
 
 namespace iscsi::cli {
 namespace {
@@ -21,18 +24,6 @@ std::string key_of(const Option& o) { return o.long_name ? std::string(o.long_na
 bool names(const Option& o, std::string_view name) {
     if (o.long_name && name == o.long_name) return true;
     return name.size() == 1 && o.short_name == name[0];
-}
-
-po::options_description describe(std::span<const Option> table) {
-    po::options_description description;
-    for (const Option& o : table) {
-        std::string name = o.long_name ? o.long_name : "";
-        if (o.short_name) name += std::string{',', o.short_name};
-        // The description owns the value. An optional argument counts as one that is there: the library would hand it the
-        // next word otherwise.
-        description.add_options()(name.c_str(), new po::untyped_value(o.arg == Arg::none), o.help ? o.help : "");
-    }
-    return description;
 }
 
 // Reads tokens as getopt_long does. Called by the library until no token is left; each call takes at least one.
@@ -203,10 +194,11 @@ Parsed parse(const Interface& interface, int argc, char** argv, bool stop_at_wor
     Parsed result;
     std::vector<std::string> tokens(argv + (argc > 0 ? 1 : 0), argv + argc);
     if (tokens.empty()) return result;
-    po::options_description description = describe(interface.options);
+    const po::options_description none;
     Getopt getopt(interface.options, stop_at_word || ::getenv("POSIXLY_CORRECT"));
     po::parsed_options parsed = po::basic_command_line_parser<char>(tokens)
-                                    .options(description)
+                                    .options(none)
+                                    .allow_unregistered()
                                     .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
                                     .extra_style_parser([&](std::vector<std::string>& t) { return getopt(t); })
                                     .run();
