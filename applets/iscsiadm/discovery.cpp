@@ -127,8 +127,10 @@ Verdict explain(Tool& tool, const initiator::DiscoverySettings& s, const initiat
     const auto& l = f.login;
     uint16_t status = uint16_t(l.status);
     bool refused = l.kind == initiator::LoginFailure::Kind::refused;
-    if (refused && status == 0x0201) tool.error("Login failed to authenticate with target %s", "");
-    if (refused)
+    if (refused && status == 0x0201) {
+        tool.error("Login failed to authenticate with target ");        // open-iscsi leaves the blank; a discovery has no target
+        tool.error("discovery login to %s rejected: initiator failed authorization", host);
+    } else if (refused)
         tool.error("discovery login to %s rejected: %s error (%02x/%02x)%s", host, status >> 8 == 3 ? "target" : "initiator", status >> 8,
                    status & 0xff, l.retry() ? "" : ", non-retryable, giving up");
     else tool.error("discovery login to %s failed: %s", host, l.text.c_str());
@@ -303,7 +305,7 @@ int list_discoveries(Tool& tool) {
             if (tool.request.json)
                 tool.print_text(std::string(any ? ",\n " : "\n ") + "{\"type\": \"" + k.word + "\", \"address\": " +
                                 config::json_string(d.address) + ", \"port\": " + std::to_string(d.port) + "}");
-            else tool.print("%s via %s\n", config::portal_text(d.address, d.port).c_str(), k.word);
+            else tool.print("%s:%d via %s\n", d.address.c_str(), d.port, k.word);       // no brackets, as open-iscsi
             any = true;
         }
     if (tool.request.json) tool.print_text(any ? "\n]\n" : "]\n");

@@ -37,7 +37,9 @@ std::optional<Record> Database::iface(std::string_view name) {
 
 std::vector<Record> Database::ifaces() {
     std::vector<Record> out;
-    for (const std::string& name : list_folder(root_ + "/ifaces"))
+    auto names = list_folder(root_ + "/ifaces");
+    std::sort(names.begin(), names.end());
+    for (const std::string& name : names)
         if (!special_iface(name) && safe_iface(name))
             if (auto record = iface(name)) out.push_back(std::move(*record));
     out.push_back(built_in("default"));
