@@ -6,7 +6,7 @@
 namespace iscsi::store {
 namespace {
 constexpr uint64_t page = 4096;                     // granularity of the checks; a larger page only makes them redundant
-constexpr uint64_t drop_after = 8u << 20;           // bytes handed out between two drops of page table entries
+constexpr uint64_t drop_after = 2u << 20;           // bytes handed out between two drops of page table entries
 constexpr size_t most = 4u << 20;                   // longest range
 constexpr size_t populate_from = 32u << 10;
 constexpr int populate_read = 22, populate_write = 23;      // MADV_POPULATE_READ, _WRITE: newer than some libcs
