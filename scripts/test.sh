@@ -4,14 +4,18 @@
 # counts as one. The last line is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-stages="packages build layers size unit fuzz sanitize compat e2e"
+stages="packages build layers size readme unit fuzz sanitize compat e2e"
 command_of() {
   case $1 in
     packages) echo "scripts/packages.sh test";;
     build)    echo "scripts/build.sh";;
     layers)   echo "scripts/check_layers.sh";;
     size)     echo "scripts/size.sh";;
+    readme)   echo "scripts/check_readme.sh";;
     unit)     echo "scripts/unit.sh";;
+    compat)   echo "tests/compat/replay.py";;
+    instructions) echo "scripts/instructions.sh";;
+    demo)     echo "scripts/demo.sh";;
     fuzz)     echo "scripts/fuzz.sh -s ${FUZZ_SECONDS:-10}";;
     sanitize) echo "scripts/sanitize.sh";;
     compat)   echo "tests/compat/replay.py";;

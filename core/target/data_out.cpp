@@ -31,7 +31,6 @@ const char* Connection::check_data_out(const wire::DataOut& h, Task*& task, Burs
         return "Data-Out with an unknown target transfer tag";
     }
     const uint32_t length = h.data_segment_length;
-    if (h.data_sn != burst->exp_data_sn) return "Data-Out out of sequence";                       // §11.7.5
     if (h.buffer_offset != burst->next) return "Data-Out out of order with DataPDUInOrder=Yes";
     if (length > burst->end - burst->next) return "Data-Out overruns its burst";
     if ((h.flags & wire::final_bit) && h.ttt != wire::reserved_tag && length != burst->end - burst->next)
@@ -89,12 +88,15 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     }
     landing_lu_.reset();
     if (!task) return true;
-    burst->exp_data_sn++;
+    // §7.9: a gap in DataSN is taken as a digest error, and by §7.8 b the task ends once all its data has come.
+    const bool out_of_sequence = header.data_sn != burst->exp_data_sn;          // §11.7.5
+    if (out_of_sequence) task->failed = task->data_lost = true;
+    burst->exp_data_sn = header.data_sn + 1;
     burst->next += uint32_t(data.size());
     if (header.flags & wire::final_bit) {
         close_burst(*task, *burst);
     }
-    if (in_place)
+    if (in_place || out_of_sequence)
         task->received += uint32_t(data.size());
     else
         take_data(*task, header.buffer_offset, data);
@@ -209,6 +211,7 @@ void Connection::want_more(Task& task) {
         }
     }
     if (task.open_bursts > 0 || task.in_flight > 0) return;
+    if (task.data_lost) scsi::fail(task.command, scsi::SenseKey::aborted_command, 0x47, 0x05);     // §11.4.7.2
     if (task.failed) return respond(task);
     if (task.received < task.want) return;          // unsolicited data ended early: the rest was just asked for
     if (task.command.flow == Flow::data_out)

@@ -16,7 +16,7 @@ void Task::reset() {
     read_ahead_used = 0;
     phase = Phase::executing;
     in_flight = 0;
-    failed = aborted = queued = false;
+    failed = data_lost = aborted = queued = false;
     started_us = 0;
     counters = nullptr;
     accounted = false;

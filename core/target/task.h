@@ -60,6 +60,7 @@ struct Task {
     Phase phase = Phase::executing;
     uint32_t in_flight = 0;                     // transfers and executions that will call back
     bool failed = false;                        // a transfer failed; drain and respond
+    bool data_lost = false;                     // so says a gap in DataSN
     bool aborted = false;                       // no response; freed when in_flight reaches 0
     bool queued = false;                        // on its connection's send queue
     uint64_t started_us = 0;
