@@ -89,9 +89,10 @@ std::string host_name() {
     return name;
 }
 
-// The record a session in the kernel was made from.
-std::optional<initiator::SessionSettings> find_settings(config::Database& database, const mgmt::DaemonIdentity& identity,
-                                                        const kernel::Sysfs& sysfs, const kernel::SessionInfo& session) {
+// From the record a session in the kernel was made from, else from what the kernel tells.
+Result<initiator::SessionSettings> find_settings(config::Database& database, const config::IscsidConf& conf,
+                                                 const mgmt::DaemonIdentity& identity, const kernel::Sysfs& sysfs,
+                                                 const kernel::SessionInfo& session) {
     config::NodeFilter filter;
     filter.target = session.target_name;
     filter.address = session.persistent_address;
@@ -101,9 +102,10 @@ std::optional<initiator::SessionSettings> find_settings(config::Database& databa
         auto settings = initiator::session_settings(record, identity.initiator.name, identity.initiator.alias, sysfs);
         if (!settings) continue;
         if (!session.initiator_name.empty()) settings->initiator_name = session.initiator_name;
-        return std::move(*settings);
+        return settings;
     }
-    return std::nullopt;
+    log::warning("Could not read data from db. Using default and currently negotiated values");
+    return initiator::settings_from_kernel(session, sysfs, conf.new_record(config::Kind::node), identity.initiator.alias);
 }
 
 mgmt::DaemonIdentity identify(const Options& o) {
@@ -153,7 +155,7 @@ int serve(const Options& o, Fd socket, Background& background) {
     if (o.uid && ::setuid(o.uid) != 0) return fail(Error{errno, "set user", std::to_string(o.uid)});
     if (background.detached()) log::open("iscsid", log::Sink::syslog, o.debug ? log::Level::debug : log::Level::info);
     log::info("iSCSI daemon with pid=%d started!", int(::getpid()));
-    engine.adopt([&](const kernel::SessionInfo& s) { return find_settings(database, identity, sysfs, s); });
+    engine.adopt([&](const kernel::SessionInfo& s) { return find_settings(database, conf, identity, sysfs, s); });
     background.ready();
     notify_systemd("READY=1\nSTATUS=Keeping sessions logged in");
 

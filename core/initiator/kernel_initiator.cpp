@@ -103,8 +103,8 @@ void KernelInitiator::adopt(const Find& find_settings) {
         }
         auto settings = find_settings(found);
         if (!settings) {
-            log::warning("Could not read data from db. Using default and currently negotiated values");
-            settings = settings_from_kernel(found, sysfs_, "");
+            log::error("session %u to %s is not taken over: %s", found.sid, found.target_name.c_str(), settings.error().text().c_str());
+            continue;
         }
         sessions_.push_back(std::make_unique<KernelSession>(context_, std::move(*settings)));
         sessions_.back()->adopt(found);

@@ -24,9 +24,8 @@ public:
     // `force`: even if a file system or swap lies on its devices.
     void logout(uint32_t sid, bool force, KernelSession::Done done);
 
-    // Sessions the kernel has and we do not know: taken over with the settings `find` has for them, else with what the
-    // kernel tells.
-    using Find = std::function<std::optional<SessionSettings>(const kernel::SessionInfo&)>;
+    // Sessions the kernel has and we do not know: taken over with the settings `find` has for them.
+    using Find = std::function<Result<SessionSettings>(const kernel::SessionInfo&)>;
     void adopt(const Find& find);
 
     // No login, recovery or logout under way.

@@ -1,7 +1,6 @@
 #include "core/initiator/session_settings.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace iscsi::initiator {
 namespace {
@@ -108,42 +107,35 @@ Result<SessionSettings> session_settings(const Record& node, const std::string& 
     return s;
 }
 
-SessionSettings settings_from_kernel(const kernel::SessionInfo& session, const kernel::Sysfs& sysfs,
-                                     const std::string& initiator_alias) {
-    auto number = [](const std::string& text, int32_t fallback) {
-        int32_t v = fallback;
-        std::from_chars(text.data(), text.data() + text.size(), v);
-        return v;
+Result<SessionSettings> settings_from_kernel(const kernel::SessionInfo& session, const kernel::Sysfs& sysfs, const Record& base,
+                                             const std::string& initiator_alias) {
+    Record node = base;
+    auto take = [&](Key key, const std::string& value) {
+        if (!value.empty()) (void)node.set(key, value);     // what the kernel says and a record cannot hold is left out
     };
     auto attribute = [&](const char* name) { return sysfs.session_attribute(session.sid, name); };
-    SessionSettings s;
-    s.target_name = session.target_name;
-    s.initiator_name = session.initiator_name;
-    s.initiator_alias = initiator_alias;
-    s.address = session.persistent_address.empty() ? session.address : session.persistent_address;
-    s.port = uint16_t(number(session.persistent_port.empty() ? session.port : session.persistent_port, 3260));
-    s.tpgt = number(session.tpgt, -1);
-    if (!session.iface_name.empty()) s.iface_name = session.iface_name;
-    s.chap.account.user = attribute("username");
-    s.chap.account.secret = Secret(attribute("password"));
-    s.chap.target_account.user = attribute("username_in");
-    s.chap.target_account.secret = Secret(attribute("password_in"));
-    if (s.chap.account.secret.empty()) s.chap.account.user.clear();
-    s.replacement_timeout = number(attribute("recovery_tmo"), s.replacement_timeout);
-    s.abort_timeout = clamp(number(attribute("abort_tmo"), 15), 0, 3600);
-    s.lu_reset_timeout = clamp(number(attribute("lu_reset_tmo"), 30), 0, 3600);
-    s.tgt_reset_timeout = clamp(number(attribute("tgt_reset_tmo"), 30), 0, 3600);
-    s.fast_abort = number(attribute("fast_abort"), 1) != 0;
-    s.ping_interval = clamp(number(sysfs.connection_attribute(session.sid, "recv_tmo"), 5), 0, 3600);
-    s.ping_timeout = clamp(number(sysfs.connection_attribute(session.sid, "ping_tmo"), 5), 0, 3600);
-    auto digest = [&](const char* name) {
-        return number(sysfs.connection_attribute(session.sid, name), 0) ? nego::Digests::crc32c : nego::Digests::none_crc32c;
-    };
-    s.offers.header_digest = digest("header_digest");
-    s.offers.data_digest = digest("data_digest");
-    int32_t received = number(sysfs.connection_attribute(session.sid, "max_recv_dlength"), 0);
-    if (received >= 512) s.offers.max_recv_data_segment = uint32_t(received);
-    return s;
+    auto connection = [&](const char* name) { return sysfs.connection_attribute(session.sid, name); };
+    take(Key::node_name, session.target_name);
+    take(Key::node_tpgt, session.tpgt);
+    take(Key::conn_address, session.persistent_address.empty() ? session.address : session.persistent_address);
+    take(Key::conn_port, session.persistent_port.empty() ? session.port : session.persistent_port);
+    take(Key::iface_name, session.iface_name);
+    take(Key::username, attribute("username"));
+    take(Key::password, attribute("password"));
+    take(Key::username_in, attribute("username_in"));
+    take(Key::password_in, attribute("password_in"));
+    take(Key::replacement_timeout, attribute("recovery_tmo"));
+    take(Key::abort_timeout, attribute("abort_tmo"));
+    take(Key::lu_reset_timeout, attribute("lu_reset_tmo"));
+    take(Key::tgt_reset_timeout, attribute("tgt_reset_tmo"));
+    take(Key::noop_out_interval, connection("recv_tmo"));
+    take(Key::noop_out_timeout, connection("ping_tmo"));
+    take(Key::max_recv_dlength, connection("max_recv_dlength"));
+    if (attribute("fast_abort") == "0") node.set(Key::fast_abort, "No");
+    // A digest that was agreed on stays; one that was not stays possible.
+    take(Key::header_digest, connection("header_digest") == "1" ? "CRC32C,None" : "None,CRC32C");
+    take(Key::data_digest, connection("data_digest") == "1" ? "CRC32C,None" : "None,CRC32C");
+    return session_settings(node, session.initiator_name, initiator_alias, sysfs);
 }
 
 }  // namespace iscsi::initiator

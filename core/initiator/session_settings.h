@@ -39,8 +39,8 @@ struct SessionSettings {
 Result<SessionSettings> session_settings(const config::Record& node, const std::string& initiator_name,
                                          const std::string& initiator_alias, const kernel::Sysfs& sysfs);
 
-// For a session found in the kernel with no record: what sysfs tells, on top of the built-in defaults.
-SessionSettings settings_from_kernel(const kernel::SessionInfo& session, const kernel::Sysfs& sysfs,
-                                     const std::string& initiator_alias);
+// For a session found in the kernel with no record: what sysfs tells, on top of `base` (the defaults of iscsid.conf).
+Result<SessionSettings> settings_from_kernel(const kernel::SessionInfo& session, const kernel::Sysfs& sysfs,
+                                             const config::Record& base, const std::string& initiator_alias);
 
 }  // namespace iscsi::initiator

@@ -315,20 +315,28 @@ TEST_CASE("sessions found in the kernel: those that run are left alone, others a
         r.tree.link(dir + "/device", std::string("devices/host") + n + "/session" + n);
         r.tree.file(dir + "/targetname", std::string("iqn.2026-01.org.example:d") + n);
         r.tree.file(dir + "/initiatorname", "iqn.2026-01.org.example:host");
+        if (*n == '5') r.tree.file(dir + "/username", "alice");
+        r.tree.file(dir + "/password", "secretsecret");
+        r.tree.file(std::string("class/iscsi_connection/connection") + n + ":0/recv_tmo", "7");
         r.tree.file(dir + "/state", *n == '5' ? "LOGGED_IN\n" : "FAILED\n");
         std::string connection = std::string("class/iscsi_connection/connection") + n + ":0";
         r.tree.file(connection + "/persistent_address", "127.0.0.1");
         r.tree.file(connection + "/persistent_port", std::to_string(r.port));
         r.tree.file(connection + "/state", *n == '5' ? "up" : "failed");
     }
-    r.engine.adopt([](const kernel::SessionInfo&) { return std::nullopt; });
+    auto settings = [&](const kernel::SessionInfo& s) {
+        return settings_from_kernel(s, r.sysfs, config::Record(config::Kind::node), "host");
+    };
+    r.engine.adopt(settings);
     REQUIRE(r.engine.find(5));
     REQUIRE(r.engine.find(6));
     CHECK(r.engine.find(5)->logged_in());
     REQUIRE(r.until([&] { return r.engine.find(6)->logged_in(); }));
     for (const auto& c : r.fake->calls) CHECK(c.sid == 6);
     CHECK(r.fake->count(Request::create_session) == 0);
-    r.engine.adopt([](const kernel::SessionInfo&) { return std::nullopt; });
+    CHECK(r.engine.find(5)->settings().chap.account.user == "alice");
+    CHECK(r.engine.find(5)->settings().ping_interval == 7);
+    r.engine.adopt(settings);
     CHECK(r.engine.sessions().size() == 2);
 }
 
