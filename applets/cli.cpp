@@ -235,7 +235,16 @@ std::string help(const Interface& interface) {
         append_wrapped(out, o.help, column, column);
     }
     if (interface.details) out += std::string("\n") + interface.details + (*interface.details ? "\n" : "");
-    if (interface.example) out += std::string("\nExamples:\n") + interface.example + "\n";
+    if (interface.example) {
+        out += "\nExamples:\n";
+        for (std::string_view rest = interface.example; !rest.empty();) {
+            size_t end = std::min(rest.find('\n'), rest.size());
+            std::string_view line = rest.substr(0, end);
+            line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+            out += "  " + std::string(line) + "\n";
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+        }
+    }
     while (out.size() > 1 && out[out.size() - 1] == '\n' && out[out.size() - 2] == '\n') out.pop_back();
     return out;
 }

@@ -29,8 +29,8 @@ namespace {
 using cli::Arg;
 
 constexpr cli::Option options[] = {
-    {0, "chap", Arg::required, "USER", "ask initiators for this CHAP user; the secret comes from --secret-file, the\n"
-                                       "environment ($ISCSI_CHAP_SECRET) or a prompt"},
+    {0, "chap", Arg::required, "USER", "ask initiators for this CHAP user; the secret comes from --secret-file, "
+                                       "$ISCSI_CHAP_SECRET or a prompt"},
     {0, "secret-file", Arg::required, "FILE", "its first line is the CHAP secret"},
     {0, "allow", Arg::required, "CIDR", "only initiators at this address or network; repeatable"},
     {0, "initiator", Arg::required, "IQN", "only the initiator of this name; repeatable"},
@@ -40,9 +40,9 @@ constexpr cli::Option options[] = {
     {'p', "portal", Arg::required, "ADDR[:PORT]", "listen there; repeatable (all addresses, port 3260)"},
     {'b', "block-size", Arg::required, "BYTES", "512 (default) or 4096"},
     {'c', "create", Arg::required, "SIZE", "make the file, sparse, if it does not exist: 64M, 10G, 1T"},
-    {0, "vendor", Arg::required, "TEXT", "INQUIRY vendor, product and serial number of the disks"},
-    {0, "product", Arg::required, "TEXT", nullptr},
-    {0, "serial", Arg::required, "TEXT", nullptr},
+    {0, "vendor", Arg::required, "TEXT", "INQUIRY vendor (8 characters)"},
+    {0, "product", Arg::required, "TEXT", "INQUIRY product (16 characters)"},
+    {0, "serial", Arg::required, "TEXT", "unit serial number (36 characters)"},
     {0, "for", Arg::required, "DURATION", "end after that time: 90s, 30m, 8h, 2d"},
     {0, "once", Arg::none, nullptr, "end when the last initiator has logged out"},
     {'f', "force", Arg::none, nullptr, "although it is mounted or used otherwise"},
@@ -53,10 +53,11 @@ constexpr cli::Option options[] = {
 
 constexpr cli::Interface interface = {
     "iscsi export", "offer files or block devices to iSCSI initiators", "iscsi export [option]... FILE...", options,
-    "The disks are LUN 1, 2, ... of one target. Unless told by --chap, --allow, --initiator or --open who may\n"
-    "log in, a CHAP user and secret are made and printed. Ctrl-C asks the initiators to log out, finishes what\n"
-    "is in flight, flushes and ends; a second one ends at once.",
-    "iscsi export /dev/vdb\n  iscsi export --create 10G --allow 192.0.2.0/24 disk.img", 1};
+    "The disks are LUN 1, 2, ... of one target. Unless --chap, --allow, --initiator or\n"
+    "--open says who may log in, a CHAP user and secret are made and printed. Ctrl-C asks\n"
+    "the initiators to log out, finishes what is in flight, flushes and ends; a second one\n"
+    "ends at once.",
+    "iscsi export /dev/vdb\niscsi export --create 10G --allow 192.0.2.0/24 disk.img", 1};
 
 int fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 int fail(const char* format, ...) {
