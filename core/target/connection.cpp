@@ -75,6 +75,7 @@ void Connection::watch() {
 void Connection::resume_reading() {
     reading_paused_ = false;
     watch();
+    schedule_pump();        // reads that waited for room as well
 }
 
 void Connection::on_ready(uint32_t events) {

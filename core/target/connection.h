@@ -94,7 +94,7 @@ private:
     wire::DataIn data_in_header(Task& task, uint32_t length, bool last);
     uint32_t data_in_limit(const Task& task) const;
     bool finished_read(Task& task);
-    void start_cold_read(Task& task);
+    bool start_cold_read(Task& task);
     void retire_after(Task& task);
     void count_data_in();
     void residual(const Task& task, uint8_t& flags, uint32_t& count) const;

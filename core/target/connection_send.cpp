@@ -53,13 +53,12 @@ void Connection::pump() {
             if (c.header.op() == wire::Opcode::login_response && phase_ == Phase::full_feature) digests_ = digests_after_login_;
         }
         // Each task in turn sends what there is room for; one that has more goes to the end of the queue.
-        while (control_.empty() && send_head_) {
+        const Task* last = send_tail_;
+        for (const Task* turn = nullptr; turn != last && control_.empty() && send_head_ && batch.has_room(0);) {
             Task& task = *send_head_;
+            turn = &task;
             unqueue(task);
-            if (!produce(task)) {
-                queue(task);
-                break;
-            }
+            if (!produce(task)) queue(task);
         }
         if (batch.empty()) break;
         total += batch.bytes();

@@ -135,8 +135,7 @@ bool Connection::produce_medium_read(Task& task) {
         now.at_once = true;
         now.failed = false;
         if (!c.lu->transfer(now)) {
-            start_cold_read(task);
-            return true;
+            return start_cold_read(task);
         }
         if (now.failed) {
             task.failed = true;
@@ -180,8 +179,12 @@ static void cold_read_done(scsi::Chunk& chunk) {
     task.connection->transferred(t);
 }
 
-// The next piece has to come from the disk.
-void Connection::start_cold_read(Task& task) {
+// The next piece has to come from the disk. False: memory for such reads is used up; the task's turn comes again.
+bool Connection::start_cold_read(Task& task) {
+    if (!worker_.cold_room()) {
+        worker_.wait_for_room(*this);
+        return false;
+    }
     uint32_t length = std::min(cold_piece, task.want - task.sent);
     std::unique_ptr<Transfer> owner = worker_.take_transfer();
     Transfer& t = *owner.release();     // comes back through cold_read_done
@@ -196,10 +199,12 @@ void Connection::start_cold_read(Task& task) {
     t.chunk.done = cold_read_done;
     task.in_flight++;
     worker_.add_cold(length);
-    if (!task.command.lu->transfer(t.chunk)) return;
-    task.in_flight--;
-    worker_.remove_cold(length);
-    transferred(t);
+    if (task.command.lu->transfer(t.chunk)) {
+        task.in_flight--;
+        worker_.remove_cold(length);
+        transferred(t);
+    }
+    return true;
 }
 
 void Connection::count_data_in() {
