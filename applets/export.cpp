@@ -19,6 +19,7 @@
 #include "applets/units.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/mgmt/host_seed.h"
 #include "core/scsi/disk.h"
 #include "core/store/in_use.h"
 #include "core/target/server.h"
@@ -135,16 +136,6 @@ std::string default_name(const std::string& path) {
     return "iqn.2003-01.org.iscsi." + iqn_part(host) + ":" + iqn_part(path.substr(path.rfind('/') + 1));
 }
 
-std::string host_seed() {
-    std::string seed;
-    if (FILE* f = std::fopen("/etc/machine-id", "re")) {
-        char line[64] = "";
-        if (std::fgets(line, sizeof line, f)) seed = line;
-        std::fclose(f);
-    }
-    return seed;
-}
-
 Result<void> create_sparse(const std::string& path, uint64_t size) {
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!fd) {
@@ -164,7 +155,7 @@ int build(const cli::Parsed& p, target::Directory& directory, ExportPlan& plan, 
     auto target = directory.add(1, plan.name);
     scsi::UnitIdentity identity;
     identity.target_name = plan.name;
-    identity.host_seed = host_seed();
+    identity.host_seed = mgmt::host_seed();
     target->router.add(0, scsi::make_controller(identity));
     for (const std::string& path : p.words) {
         if (auto size = p.get("create")) {

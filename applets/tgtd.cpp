@@ -12,6 +12,7 @@
 #include "applets/isns_watch.h"
 #include "applets/units.h"
 #include "core/base/log.h"
+#include "core/mgmt/host_seed.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/mgmt/tgt_server.h"
 #include "core/target/server.h"
@@ -210,6 +211,8 @@ int serve(const Settings& s, Background& background) {
     mgmt::TgtOps::Options ops_options;
     ops_options.nop_interval = s.nop_interval;
     ops_options.nop_count = s.nop_count;
+    ops_options.host_seed = mgmt::host_seed();
+    ops_options.state_directory = "/var/lib/tgt";
     mgmt::TgtOps ops(loop, directory, daemon, ops_options);
     mgmt::TgtServer::Options control_options;
     control_options.control_port = s.control_port;

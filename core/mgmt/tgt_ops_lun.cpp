@@ -96,8 +96,8 @@ TgtAnswer TgtOps::lun_new(const TgtRequest& r, target::Target& t) {
 void TgtOps::keep_reservations(const target::Target& t, uint64_t lun, scsi::Unit& unit) const {
     if (options_.state_directory.empty()) return;
     if (::mkdir(options_.state_directory.c_str(), 0700) != 0 && errno != EEXIST) {
-        log::warning("create %s: %s; reservations do not survive a restart", options_.state_directory.c_str(), std::strerror(errno));
-        return;
+        log::debug("create %s: %s; reservations do not survive a restart", options_.state_directory.c_str(), std::strerror(errno));
+        return;                     // an initramfs has no such place
     }
     const std::string path = options_.state_directory + "/" + t.name() + ",lun" + std::to_string(lun) + ".reservations";
     if (auto kept = unit.keep_reservations_in(path); !kept) log::warning("%s", kept.error().text().c_str());

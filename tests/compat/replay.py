@@ -2,7 +2,7 @@
 """replay.py [-v] [--record] [--bin DIR] [NAME...]: run the command lines of golden/NAME.steps against the programs of DIR (default: the
 links of build/iscsi), in mount, network, pid and host name spaces of their own, and compare what they print with
 golden/NAME.txt, which was recorded with tgt 1.0.85. A command that may differ is named, with the reason and what we print
-instead, in accepted/NAME.txt (or accepted/all.txt). Needs root. Last line: N passed, N failed.
+instead, in accepted/NAME.txt (or accepted/all.txt). Needs root and libiscsi. Last line: N passed, N failed.
 
 Steps: `! cmd` runs unseen, `& NAME cmd` starts in the background, `% NAME` ends it, `~ SECONDS` waits, `> NAME text` writes to a
 background program, `< FILE` shows a file, `# text` and `@ text` are for the reader, `LOG on|off` is of the recorder; the rest are
@@ -221,7 +221,7 @@ hostname san1; ip link set lo up
 ip addr add 192.0.2.10/24 dev lo; ip addr add 192.0.2.11/24 dev lo; ip addr add 2001:db8::10/64 dev lo nodad
 for d in /srv /run /etc/tgt; do mkdir -p $d; done
 cp -a /etc/tgt /tmp/etctgt.$$ 2>/dev/null
-mount -t tmpfs t /srv; mount -t tmpfs t /run; mount -t tmpfs t /etc/tgt; mkdir -p /run/rec /run/lock /run/bin
+mkdir -p /var/lib/tgt; mount -t tmpfs t /var/lib/tgt; mount -t tmpfs t /srv; mount -t tmpfs t /run; mount -t tmpfs t /etc/tgt; mkdir -p /run/rec /run/lock /run/bin
 cp -a /tmp/etctgt.$$/. /etc/tgt/ 2>/dev/null; rm -rf /tmp/etctgt.$$
 [ -e /etc/tgt/targets.conf ] || { mkdir -p /etc/tgt/conf.d; echo 'include /etc/tgt/conf.d/*.conf' > /etc/tgt/targets.conf; }
 "$1/iscsi" --install -s /run/bin 2>/dev/null || cp -a "$1/." /run/bin/
@@ -246,7 +246,8 @@ def main(arguments):
             names.append(a)
     if not names:
         names = sorted(f[:-6] for f in os.listdir(os.path.join(here, 'golden')) if f.endswith('.steps'))
-    cdb = os.path.join(bindir, 'cdb')
+    cdb = os.path.join(os.environ.get('TMPDIR', '/tmp'), 'compat-cdb.%d' % os.getpid())
+    subprocess.run(['cc', '-O1', '-o', cdb, os.path.join(here, 'cdb.c'), '-liscsi'], check=True)
     passed = failed = 0
     for name in names:
         p = subprocess.run(['timeout', '-k', '5', '300', 'unshare', '-mnupf', '--mount-proc', '--kill-child', 'bash', '-c', SETUP, 'replay', bindir, cdb,
@@ -260,6 +261,7 @@ def main(arguments):
             continue
         passed += int(m[1])
         failed += int(m[2])
+    os.unlink(cdb)
     print('%d passed, %d failed' % (passed, failed))
     return 0 if failed == 0 and passed > 0 else 1
 
