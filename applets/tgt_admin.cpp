@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "applets/applet.h"
+#include "applets/check_conf.h"
 #include "applets/cli.h"
 #include "core/mgmt/tgt_admin.h"
 #include "core/mgmt/tgt_client.h"
@@ -82,12 +83,6 @@ void help_on(const char* verb, bool busy_matters) {
                 "  --%s iqn.2008-08.com.example:some.target\n                   the target of this name\n", verb, verb, verb, verb);
 }
 
-int check(const std::string& path) {
-    const config::ConfModel model = config::model_of(config::read_targets_conf(path));
-    for (const auto& m : model.mistakes) std::fprintf(stderr, "%s\n", m.message().c_str());
-    return model.mistakes.empty() ? 0 : model.fatal() ? model.fatal()->exit_code : 1;
-}
-
 }  // namespace
 
 int tgt_admin_main(int argc, char** argv) {
@@ -111,7 +106,7 @@ int tgt_admin_main(int argc, char** argv) {
             return 0;
         }
     const std::string conf = line.get("conf").value_or(default_conf);
-    if (line.has("check")) return check(conf);
+    if (line.has("check")) return check_targets_conf(conf);
 
     mgmt::TgtAdmin::Options o;
     if (auto port = line.get("control-port")) {

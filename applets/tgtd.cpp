@@ -5,8 +5,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "applets/applet.h"
+#include "applets/check_conf.h"
 #include "applets/cli.h"
 #include "applets/daemon.h"
 #include "applets/isns_watch.h"
@@ -14,6 +16,7 @@
 #include "core/base/log.h"
 #include "core/mgmt/host_seed.h"
 #include "core/mgmt/tgt_ops.h"
+#include "core/mgmt/tgt_self_config.h"
 #include "core/mgmt/tgt_server.h"
 #include "core/target/server.h"
 
@@ -31,6 +34,8 @@ constexpr cli::Option options[] = {
     {'p', "pid-file", Arg::required, "PATH", "write the process id there, when in the background"},
     {'d', "debug", Arg::required, "LEVEL", "1: log more"},
     {0, "iscsi", Arg::required, "LIST", "portal=ADDR[:PORT], nop_interval=S, nop_count=N; separated by commas"},
+    {0, "config", Arg::required, "FILE", "set up the targets of this targets.conf at start, and again at SIGHUP"},
+    {0, "check", Arg::none, nullptr, "name each mistake of the --config file (/etc/tgt/targets.conf), with line and column, and end"},
     {'V', "version", Arg::none, nullptr, "print the version of tgt that this matches"},
     {'h', "help", Arg::none, nullptr, "show this"},
 };
@@ -46,7 +51,7 @@ struct Settings {
     int control_port = 0;
     unsigned io_threads = 16, threads = 0;
     bool foreground = false, no_daemon = false, debug = false;
-    std::string pid_file;
+    std::string pid_file, config;
     struct Portal { std::string host; uint16_t port; };
     std::vector<Portal> portals;
     int nop_interval = 0, nop_count = 0;
@@ -129,10 +134,14 @@ int parse(int argc, char** argv, Settings& s) {
         case 'd': wrong = number('d', item.value, 0, 1, n); s.debug = n == 1; break;
         case 'V': std::puts(mgmt::tgt_version); return 0;
         case 'h': std::fputs(cli::help(interface).c_str(), stdout); return 0;
-        default: wrong = parse_iscsi(item.value, s); break;
+        default:
+            if (!std::strcmp(item.option->long_name, "config")) s.config = item.value;
+            else if (!std::strcmp(item.option->long_name, "iscsi")) wrong = parse_iscsi(item.value, s);
+            break;
         }
         if (wrong) return wrong;
     }
+    if (p.has("check")) return check_targets_conf(s.config.empty() ? "/etc/tgt/targets.conf" : s.config);
     return -1;
 }
 
@@ -200,8 +209,12 @@ int serve(const Settings& s, Background& background) {
     }
     io::Loop& loop = (*server)->loop();
     bool ending = false;
+    std::function<void()> reload;
     auto signals = Signals::create(loop, [&](int signal) {
-        if (signal == SIGHUP) return;
+        if (signal == SIGHUP) {
+            if (reload) reload();
+            return;
+        }
         if (ending) return (*server)->stop();
         ending = true;
         notify_systemd("STOPPING=1");
@@ -222,6 +235,14 @@ int serve(const Settings& s, Background& background) {
     if (!control) {
         log::error("%s", control.error().text().c_str());
         return 1;
+    }
+    if (!s.config.empty()) {
+        if (int code = mgmt::tgt_configure(ops, s.config, false)) return code;
+        reload = [&] {
+            notify_systemd("RELOADING=1");
+            if (mgmt::tgt_configure(ops, s.config, true) == 0) log::info("%s is in force", s.config.c_str());
+            notify_systemd("READY=1");
+        };
     }
     if (auto listening = daemon.listen(true); !listening) {
         log::error("%s", listening.error().text().c_str());

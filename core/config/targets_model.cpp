@@ -34,7 +34,8 @@ constexpr LunKey lun_keys[] = {
     {"scsi_sn", Is::text}, {"sense_format", Is::flag}, {"removable", Is::flag}, {"online", Is::flag}, {"readonly", Is::flag},
     {"path", Is::text}, {"lbppbe", Is::number, 15}, {"la_lba", Is::number, 0x3fff}, {"optimal_xfer_gran", Is::number, 0xffff},
     {"optimal_xfer_len", Is::number, 0xffffffff}, {"write-cache", Is::switch_word}, {"device-type", Is::text}, {"bs-type", Is::text},
-    {"bsopts", Is::text}, {"bsoflags", Is::text}, {"block-size", Is::power, 1 << 20}, {"allow-in-use", Is::yes_no}};
+    {"bsopts", Is::text}, {"bsoflags", Is::text}, {"block-size", Is::power, 1 << 20}, {"allow-in-use", Is::yes_no},
+    {"replaced", Is::yes_no}};       // of a dump: the path leads to another file now
 constexpr std::string_view lun_lists[] = {"mode_page", "params"};
 
 template <class List>
@@ -171,7 +172,10 @@ private:
             else if (!c->value.empty()) wrong(c->value_place, "'controller_tid' is a number from 1 on, not '" + c->value + "'");
         }
         for (std::string_view key : parameter_keys)
-            if (const ConfEntry* p = single(b, key, "")) t.parameters.emplace_back(p->key, p->value);
+            if (const ConfEntry* p = single(b, key, "")) {
+                t.parameters.emplace_back(p->key, p->value);
+                t.parameter_places[p->key] = p->value_place;
+            }
         t.incoming = accounts(b, "incominguser");
         for (ConfAccount& a : accounts(b, "outgoinguser")) {
             t.more_outgoing = t.outgoing.has_value();
@@ -180,12 +184,14 @@ private:
         }
         rules(b, "initiator-address", t.addresses);
         rules(b, "initiator-name", t.names);
-        if (t.addresses.empty() && !t.names.empty())
+        if (t.addresses == std::vector<std::string>{"none"}) t.no_address = true, t.addresses.clear();
+        else if (t.addresses.empty() && !t.names.empty())
             doubtful(b.first("initiator-name")->key_place, "without an 'initiator-address' every initiator is admitted, not only these names");
         stores(b, "backing-store", false, t);
         stores(b, "direct-store", true, t);
         std::vector<std::string_view> known;
-        for (const LunKey& k : lun_keys) known.push_back(k.name);
+        for (const LunKey& k : lun_keys)
+            if (k.name != "replaced") known.push_back(k.name);
         for (std::string_view k : target_keys) known.push_back(k);
         for (std::string_view k : parameter_keys) known.push_back(k);
         for (std::string_view k : lun_lists) known.push_back(k);

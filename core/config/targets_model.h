@@ -38,11 +38,13 @@ struct TargetModel {
     std::string driver;                             // empty: the default one
     std::optional<int> controller_tid;
     std::vector<std::pair<std::string, std::string>> parameters;    // iSCSI keys, state, nop_…: in ASCII order of the keys
+    std::map<std::string, ConfPlace> parameter_places;
     std::vector<StoreModel> stores;                 // backing stores by path, then direct stores by path
     std::vector<ConfAccount> incoming;
     std::optional<ConfAccount> outgoing;
     bool more_outgoing = false;                     // a second one was given; only the first counts
     std::vector<std::string> addresses, names;      // initiator-address, initiator-name; no address: ALL
+    bool no_address = false;                        // initiator-address none: not even ALL
 };
 
 struct ConfModel {

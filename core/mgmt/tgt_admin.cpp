@@ -43,6 +43,17 @@ bool pathless(const std::string& bstype) { return bstype == "null" || bstype == 
 
 }  // namespace
 
+LunNumbers::LunNumbers(const TargetModel& t) {
+    for (const StoreModel& s : t.stores)
+        if (!s.get("lun").empty()) taken_.insert(std::strtoull(s.get("lun").c_str(), nullptr, 0));
+}
+
+uint64_t LunNumbers::take(const StoreModel& s) {
+    if (!s.get("lun").empty()) return std::strtoull(s.get("lun").c_str(), nullptr, 0);
+    while (taken_.count(next_)) next_++;
+    return next_++;
+}
+
 TgtRequest TgtAdmin::request(TgtMode mode, TgtOp op, int tid) {
     TgtRequest r;
     r.mode = mode;
@@ -104,6 +115,14 @@ void TgtAdmin::read_state() {
         if (mode == TgtMode::target) running_ = parse_target_show(answer->text);
         else known_accounts_ = parse_account_show(answer->text);
     }
+    TgtRequest all = request(TgtMode::system, TgtOp::show);
+    all.config = true;
+    auto answer = io_.call(options_.control_port, all);
+    // tgt's own daemon knows no such wish and answers with its usual lines.
+    if (answer && answer->code == TgtCode::ok && answer->text.starts_with("# ")) {
+        running_text_ = answer->text;
+        running_conf_ = config::model_of(config::parse_targets_conf(running_text_, "tgtd"));
+    }
 }
 
 const RunningTarget* TgtAdmin::find(std::string_view name) const {
@@ -144,11 +163,18 @@ TgtAdmin::Done TgtAdmin::load(const std::string& path) {
     return {};
 }
 
+// iSNS while it is off, and the accounts of discovery sessions that are not bound yet.
 TgtAdmin::Done TgtAdmin::globals() {
+    SystemUsers bound;
     bool isns_on = false;
-    if (!conf_.isns.empty()) {
+    if (!conf_.isns.empty() || !conf_.discovery_incoming.empty() || conf_.discovery_outgoing) {
         auto answer = io_.call(options_.control_port, request(TgtMode::system, TgtOp::show));
-        isns_on = answer && answer->text.find("    iSNS=On\n") != std::string::npos;
+        if (answer) {
+            isns_on = answer->text.find("    iSNS=On\n") != std::string::npos;
+            bound = parse_system_users(answer->text);
+        }
+        // An outgoing account alone is not shown there.
+        if (running_conf_ && running_conf_->discovery_outgoing) bound.outgoing = running_conf_->discovery_outgoing->user;
     }
     for (const auto& [name, value] : conf_.isns) {
         if (isns_on) break;
@@ -156,15 +182,15 @@ TgtAdmin::Done TgtAdmin::globals() {
         s.request.text = name + "=" + value;
         if (auto failed = run(s)) return failed;
     }
-    if (auto failed = accounts(conf_.discovery_incoming, conf_.discovery_outgoing, -1)) return failed;
+    for (const ConfAccount& a : conf_.discovery_incoming) {
+        if (std::find(bound.incoming.begin(), bound.incoming.end(), a.user) != bound.incoming.end()) refresh_secret(a);
+        else if (auto failed = account(a, -1, false)) return failed;
+    }
+    if (conf_.discovery_outgoing) {
+        if (bound.outgoing == conf_.discovery_outgoing->user) refresh_secret(*conf_.discovery_outgoing);
+        else if (auto failed = account(*conf_.discovery_outgoing, -1, true)) return failed;
+    }
     if (!conf_.default_driver) comment("# default-driver not defined, defaulting to iscsi.\n");
-    return {};
-}
-
-TgtAdmin::Done TgtAdmin::accounts(const std::vector<ConfAccount>& incoming, const std::optional<ConfAccount>& outgoing, int tid) {
-    for (const ConfAccount& a : incoming)
-        if (auto failed = account(a, tid, false)) return failed;
-    if (outgoing) return account(*outgoing, tid, true);
     return {};
 }
 
@@ -179,12 +205,30 @@ TgtAdmin::Done TgtAdmin::account(const ConfAccount& a, int tid, bool outgoing) {
         s.request.text = encode_tgt_text(text, false);
         if (auto failed = run(s)) return failed;
         known_accounts_.push_back(a.user);
+    } else {
+        refresh_secret(a);
     }
-    Step s{request(TgtMode::account, TgtOp::bind, tid), ""};
-    s.shown = base + "bind " + (tid < 0 ? "--user=" + a.user + " " : "--tid=" + number(uint64_t(tid)) + " --user=" + a.user);
+    return bind_account(a.user, tid, outgoing, true);
+}
+
+// tgt leaves an account as it is; our daemon takes the file's secret.
+void TgtAdmin::refresh_secret(const ConfAccount& a) {
+    if (!running_conf_ || options_.pretend) return;
+    TgtText text;
+    text.user = a.user;
+    text.password = std::string(a.secret.reveal());
+    TgtRequest r = request(TgtMode::account, TgtOp::update);
+    r.text = encode_tgt_text(text, false);
+    (void)io_.call(options_.control_port, r);
+}
+
+TgtAdmin::Done TgtAdmin::bind_account(const std::string& user, int tid, bool outgoing, bool bind) {
+    const std::string base = tool(tid < 0 ? "" : "iscsi") + " --mode account --op ";
+    Step s{request(TgtMode::account, bind ? TgtOp::bind : TgtOp::unbind, tid), ""};
+    s.shown = base + (bind ? "bind " : "unbind ") + (tid < 0 ? "--user=" + user + " " : "--tid=" + number(uint64_t(tid)) + " --user=" + user);
     if (outgoing) s.shown += " --outgoing";
     s.request.outgoing = outgoing;
-    s.request.text = "user=" + a.user;
+    s.request.text = "user=" + user;
     return run(s);
 }
 
@@ -195,9 +239,9 @@ TgtAdmin::Done TgtAdmin::parameter(int tid, const std::string& name, const std::
     return run(s);
 }
 
-TgtAdmin::Done TgtAdmin::rule(int tid, const char* option, const std::string& text) {
-    Step s{request(TgtMode::target, TgtOp::bind, tid),
-           tool("iscsi") + " --op bind --mode target --tid " + number(uint64_t(tid)) + " " + option + " " + text};
+TgtAdmin::Done TgtAdmin::rule(int tid, const char* option, const std::string& text, bool bind) {
+    Step s{request(TgtMode::target, bind ? TgtOp::bind : TgtOp::unbind, tid),
+           tool("iscsi") + (bind ? " --op bind" : " --op unbind") + " --mode target --tid " + number(uint64_t(tid)) + " " + option + " " + text};
     s.request.text = (option[1] == 'I' ? "initiator-address=" : "initiator-name=") + text;
     return run(s);
 }
@@ -215,21 +259,13 @@ TgtAdmin::Done TgtAdmin::add_target(const TargetModel& t, int tid) {
         if (upper(name))
             if (auto failed = parameter(tid, name, value)) return failed;
 
-    std::set<uint64_t> taken;
+    LunNumbers numbers(t);
     for (const StoreModel& s : t.stores)
-        if (!s.get("lun").empty()) taken.insert(std::strtoull(s.get("lun").c_str(), nullptr, 0));
-    uint64_t next = 1;
-    for (const StoreModel& s : t.stores) {
-        if (!usable(t, s)) continue;
-        uint64_t lun = std::strtoull(s.get("lun").c_str(), nullptr, 0);
-        if (s.get("lun").empty()) {
-            while (taken.count(next)) next++;
-            lun = next++;
-        }
-        if (auto failed = add_store(t, s, tid, lun)) return failed;
-    }
+        if (usable(s))
+            if (auto failed = add_store(t, s, tid, numbers.take(s))) return failed;
 
-    if (auto failed = accounts(t.incoming, {}, tid)) return failed;
+    for (const ConfAccount& a : t.incoming)
+        if (auto failed = account(a, tid, false)) return failed;
     for (const std::string& address : t.addresses)
         if (auto failed = rule(tid, "-I", address)) return failed;
     for (const std::string& name : t.names)
@@ -243,12 +279,12 @@ TgtAdmin::Done TgtAdmin::add_target(const TargetModel& t, int tid) {
     for (const auto& [name, value] : t.parameters)
         if (name == "state")
             if (auto failed = parameter(tid, name, value)) return failed;
-    if (t.addresses.empty()) return rule(tid, "-I", "ALL");
+    if (t.addresses.empty() && !t.no_address) return rule(tid, "-I", "ALL");
     return {};
 }
 
 // Whether the file behind a logical unit is there and free; says why not.
-bool TgtAdmin::usable(const TargetModel&, const StoreModel& s) {
+bool TgtAdmin::usable(const StoreModel& s) {
     const std::string& bstype = s.get("bs-type");
     if (pathless(bstype) || s.path.starts_with("NONE")) return true;
     if (bstype != "glfs" && !is_file_or_device(s.path)) {
@@ -297,14 +333,16 @@ TgtAdmin::Done TgtAdmin::add_store(const TargetModel& t, const StoreModel& s, in
     return store_parameters(s, device, tid, lun);
 }
 
+TgtAdmin::Done TgtAdmin::store_parameter(int tid, uint64_t lun, const std::string& params, const std::string& shown) {
+    Step step{request(TgtMode::logicalunit, TgtOp::update, tid),
+              tool("iscsi") + " --op update --mode logicalunit --tid " + number(uint64_t(tid)) + " --lun=" + number(lun) + " --params " + shown};
+    step.request.lun = lun;
+    step.request.text = "targetOps " + params + ",";
+    return run(step);
+}
+
 TgtAdmin::Done TgtAdmin::store_parameters(const StoreModel& s, const std::map<std::string, std::string>& device, int tid, uint64_t lun) {
-    auto set = [&](const std::string& params, const std::string& shown) {
-        Step step{request(TgtMode::logicalunit, TgtOp::update, tid),
-                  tool("iscsi") + " --op update --mode logicalunit --tid " + number(uint64_t(tid)) + " --lun=" + number(lun) + " --params " + shown};
-        step.request.lun = lun;
-        step.request.text = "targetOps " + params + ",";
-        return run(step);
-    };
+    auto set = [&](const std::string& params, const std::string& shown) { return store_parameter(tid, lun, params, shown); };
     for (const std::string& page : s.mode_pages)
         if (auto failed = set("mode_page=" + page, "mode_page=\"" + page + "\"")) return failed;
     const std::string& cache = s.get("write-cache");
@@ -405,6 +443,19 @@ TgtAdmin::Done TgtAdmin::update_target(const TargetModel& t, int& next_tid) {
         if (auto failed = add_target(t, tid)) return failed;
         comment("");
         return {};
+    }
+    if (const TargetModel* now = running_conf_ ? running_conf_->find(t.name) : nullptr) {
+        if (is_as(t, *now, *r)) {
+            for (const ConfAccount& a : t.incoming) refresh_secret(a);
+            if (t.outgoing) refresh_secret(*t.outgoing);
+            comment("# Target with tid " + std::to_string(r->tid) + " (" + t.name + ") is as the file says.\n");
+            return {};
+        }
+        if (!r->sessions.empty()) {
+            auto failed = change_target(t, *now, r->tid);
+            comment("");
+            return failed;
+        }
     }
     if (!r->sessions.empty() && !options_.force) {
         comment("# Target with tid " + std::to_string(r->tid) + " (" + t.name + ") is in use, it won't be updated.\n");
@@ -528,9 +579,13 @@ int TgtAdmin::show() {
     return code;
 }
 
-// tgt's layout: stores, users without their secrets, rules.
+// Our daemon writes all of it itself. Of tgt's: stores, users without their secrets, rules, in the layout of its tgt-admin.
 int TgtAdmin::dump() {
     read_state();
+    if (running_conf_) {
+        io_.say(running_text_);
+        return 0;
+    }
     if (running_.empty()) return 0;
     const bool one_driver = std::all_of(running_.begin(), running_.end(), [&](const auto& t) { return t.driver == running_[0].driver; });
     std::string out;

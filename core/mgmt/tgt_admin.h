@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,17 @@
 #include "core/mgmt/tgt_status.h"
 
 namespace iscsi::mgmt {
+
+// The numbers of a target's logical units: explicit ones, else the lowest that is free from 1 on.
+class LunNumbers {
+public:
+    explicit LunNumbers(const config::TargetModel& t);
+    uint64_t take(const config::StoreModel& s);
+
+private:
+    std::set<uint64_t> taken_;
+    uint64_t next_ = 1;
+};
 
 class TgtAdmin {
 public:
@@ -53,19 +65,28 @@ private:
     void attempt(const Step& step);
     Done load(const std::string& path);
     Done globals();
-    Done accounts(const std::vector<config::ConfAccount>& incoming, const std::optional<config::ConfAccount>& outgoing, int tid);
     Done account(const config::ConfAccount& account, int tid, bool outgoing);
     Done add_target(const config::TargetModel& t, int tid);
     Done add_store(const config::TargetModel& t, const config::StoreModel& s, int tid, uint64_t lun);
     // `device` is what a direct store says of itself.
+    Done store_parameter(int tid, uint64_t lun, const std::string& params, const std::string& shown);
     Done store_parameters(const config::StoreModel& s, const std::map<std::string, std::string>& device, int tid, uint64_t lun);
     Done parameter(int tid, const std::string& name, const std::string& value);
-    Done rule(int tid, const char* option, const std::string& text);
+    Done rule(int tid, const char* option, const std::string& text, bool bind = true);
+    Done bind_account(const std::string& user, int tid, bool outgoing, bool bind);
+    void refresh_secret(const config::ConfAccount& account);
+    // tgt_admin_changes.cpp: what a target is in our daemon and what the file wants of it.
+    bool is_as(const config::TargetModel& wanted, const config::TargetModel& now, const RunningTarget& r) const;
+    // Brings a target that is in use there without disturbing who uses it, as far as that goes; the rest with force.
+    Done change_target(const config::TargetModel& wanted, const config::TargetModel& now, int tid);
+    Done change_stores(const config::TargetModel& wanted, const config::TargetModel& now, int tid);
+    Done change_store(const config::StoreModel& wanted, const config::StoreModel& now, int tid, uint64_t lun);
+    Done delete_store(int tid, uint64_t lun);
     Done add_new_targets(int& next_tid);
     Done delete_target(const RunningTarget& t);
     Done update_target(const config::TargetModel& t, int& next_tid);
     int update_all();
-    bool usable(const config::TargetModel& t, const config::StoreModel& s);
+    bool usable(const config::StoreModel& s);
     void read_state();
     const RunningTarget* find(std::string_view name) const;
     const RunningTarget* find(int tid) const;
@@ -80,6 +101,8 @@ private:
     config::ConfModel conf_;
     std::vector<RunningTarget> running_;
     std::vector<std::string> known_accounts_;
+    std::string running_text_;                      // what runs, as our own daemon writes it
+    std::optional<config::ConfModel> running_conf_;
     bool reachable_ = true;
 };
 

@@ -78,7 +78,7 @@ TgtAnswer TgtOps::carry_out(const TgtRequest& r) {
 
 TgtAnswer TgtOps::system_op(const TgtRequest& r) {
     switch (r.op) {
-    case TgtOp::show: return {TgtCode::ok, show_system(r.json)};
+    case TgtOp::show: return {TgtCode::ok, r.config ? dump() : show_system(r.json)};
     case TgtOp::stat: return stat(directory_.targets(), nullptr, r.json);
     case TgtOp::update: return system_update(r);
     default: return refuse(TgtCode::invalid);

@@ -16,7 +16,10 @@
 #include "core/mgmt/tgt_server.h"
 #include "core/target/directory.h"
 
-namespace iscsi::scsi { class Unit; }
+namespace iscsi::scsi {
+class LogicalUnit;
+class Unit;
+}
 
 namespace iscsi::mgmt {
 
@@ -53,6 +56,9 @@ public:
     TgtOps& operator=(const TgtOps&) = delete;
 
     void handle(const TgtRequest& request, std::shared_ptr<TgtReply> reply);
+
+    // All that is configured, as a targets.conf that makes the same again; secrets left out (tgt_dump.cpp).
+    std::string dump() const;
 
 private:
     using Sessions = std::vector<std::shared_ptr<target::SessionRecord>>;
@@ -97,6 +103,15 @@ private:
     // Rows of these sessions; only of `lun` if it is given.
     TgtAnswer stat(const std::vector<std::shared_ptr<target::Target>>& targets, const uint64_t* lun, bool json) const;
 
+    // How a logical unit was made and what was set on it: what dump() writes.
+    struct LunRecord {
+        TgtText made;
+        std::vector<std::pair<std::string, std::string>> params;        // in the order set; one of a key, or of a mode page
+    };
+    void record_param(int tid, uint64_t lun, const std::string& key, const std::string& value);
+    void dump_target(std::string& out, target::Target& t, const std::map<std::string, int>& uses) const;
+    void dump_lun(std::string& out, uint64_t lun, scsi::LogicalUnit& unit, const LunRecord& r, const std::map<std::string, int>& uses) const;
+
     // Answers that wait for sessions or connections to be gone.
     struct Pending {
         Sessions sessions;
@@ -118,6 +133,7 @@ private:
     // Set and shown, without effect on TCP: iSER's keys and markers, which RFC 7143 has retired. By tid.
     std::map<int, std::map<std::string, std::string>> inert_;
     std::map<int, std::set<uint32_t>> host_bindings_;
+    std::map<int, std::map<uint64_t, LunRecord>> records_;
     std::list<Pending> pending_;
     io::Timer check_timer_;
     uint64_t watch_ = 0;

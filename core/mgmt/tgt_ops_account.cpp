@@ -24,6 +24,9 @@ TgtAnswer TgtOps::account_op(const TgtRequest& r) {
         if (!text.user || !text.password || text.user->empty() || text.user->find(',') != std::string::npos)
             return refuse(TgtCode::invalid);
         return refuse(directory_.add_account(*text.user, Secret(*text.password)) ? TgtCode::ok : TgtCode::account_exists);
+    case TgtOp::update:                     // not in tgt: a file's new secret takes effect without unbinding the user
+        if (!text.user || !text.password) return refuse(TgtCode::invalid);
+        return refuse(directory_.set_secret(*text.user, Secret(*text.password)) ? TgtCode::ok : TgtCode::no_account);
     case TgtOp::remove:
         if (!text.user) return refuse(TgtCode::invalid);
         return refuse(directory_.remove_account(*text.user) ? TgtCode::ok : TgtCode::no_account);

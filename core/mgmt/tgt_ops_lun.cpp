@@ -88,7 +88,9 @@ TgtAnswer TgtOps::lun_new(const TgtRequest& r, target::Target& t) {
         return refuse(TgtCode::invalid);
     }
     keep_reservations(t, r.lun, **disk);
-    return refuse(t.router.add(r.lun, *disk) ? TgtCode::ok : TgtCode::lun_exists);
+    if (!t.router.add(r.lun, *disk)) return refuse(TgtCode::lun_exists);
+    records_[t.tid()][r.lun].made = text;
+    return {};
 }
 
 // Persistent reservations that shall survive a power loss (APTPL) live in a file per unit, under the target's name, so that
@@ -107,7 +109,9 @@ TgtAnswer TgtOps::lun_delete(const TgtRequest& r, target::Target& t) {
     if (r.lun == 0) return refuse(TgtCode::invalid);
     for (const auto& s : directory_.sessions.of_target(t.tid()))
         if (s->counters(r.lun)->in_flight != 0) return refuse(TgtCode::lun_active);
-    return refuse(t.router.remove(r.lun) ? TgtCode::ok : TgtCode::no_lun);
+    if (!t.router.remove(r.lun)) return refuse(TgtCode::no_lun);
+    records_[t.tid()].erase(r.lun);
+    return {};
 }
 
 // Pair by pair from the left; what can be set is set, and the first refusal is the answer.
@@ -120,8 +124,11 @@ TgtAnswer TgtOps::lun_update(const TgtRequest& r, scsi::Unit& unit) {
         rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
         const size_t equals = pair.find('=');
         TgtCode result = TgtCode::invalid;
-        if (equals != std::string_view::npos && equals + 1 < pair.size())
-            result = code_of(unit.set(pair.substr(0, equals), pair.substr(equals + 1)));
+        if (equals != std::string_view::npos && equals + 1 < pair.size()) {
+            const std::string key(pair.substr(0, equals)), value(pair.substr(equals + 1));
+            result = code_of(unit.set(key, value));
+            if (result == TgtCode::ok) record_param(r.tid, r.lun, key, value);
+        }
         if (code == TgtCode::ok) code = result;
     }
     return refuse(code);

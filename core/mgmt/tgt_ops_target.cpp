@@ -57,6 +57,7 @@ TgtAnswer TgtOps::target_new(const TgtRequest& r) {
 void TgtOps::forget_target(int tid) {
     inert_.erase(tid);
     host_bindings_.erase(tid);
+    records_.erase(tid);
 }
 
 TgtAnswer TgtOps::target_update(const TgtRequest& r, target::Target& t) {

@@ -7,7 +7,7 @@
 namespace iscsi::mgmt {
 namespace {
 
-constexpr uint32_t wish_json = 1;
+constexpr uint32_t wish_json = 1, wish_config = 2;
 
 // The header as it lies on the socket, host order, naturally aligned.
 struct RequestHeader {
@@ -130,7 +130,7 @@ std::string encode(const TgtRequest& r) {
     h.host = r.host;
     h.device = uint32_t(r.device);
     h.outgoing = r.outgoing;
-    h.wishes = r.json ? wish_json : 0;
+    h.wishes = (r.json ? wish_json : 0) | (r.config ? wish_config : 0);
     h.force = r.force;
     std::string out(reinterpret_cast<const char*>(&h), sizeof h);
     out.append(r.text.c_str(), text);
@@ -172,6 +172,7 @@ std::optional<TgtRequest> decode_tgt_request(Bytes message) {
     r.outgoing = h.outgoing != 0;
     r.force = h.force != 0;
     r.json = h.wishes & wish_json;
+    r.config = h.wishes & wish_config;
     std::string_view text = as_text(message.subspan(sizeof h));
     r.text = text.substr(0, text.find('\0'));
     return r;

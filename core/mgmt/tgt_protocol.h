@@ -5,7 +5,7 @@
 //            96 cid (4) | 100 host (4) | 104 device type (4) | 108 outgoing (4) | 112 wishes (4) | 116 force (4) | 120 text, NUL
 //   answer:  0 code (4) | 4 length of header and text (4) | 8 text, NUL if there is any
 //
-// The word at 112 is padding in tgt: zero from its tgtadm, ignored by its tgtd. Ours carries wishes there (JSON).
+// The word at 112 is padding in tgt: zero from its tgtadm, ignored by its tgtd. Ours carries wishes there (JSON, the configuration).
 #pragma once
 #include <optional>
 #include <span>
@@ -48,6 +48,7 @@ struct TgtRequest {
     uint32_t cid = 0, host = 0;
     TgtDevice device = TgtDevice::disk;
     bool outgoing = false, force = false, json = false;
+    bool config = false;                // of system show: everything, as targets.conf
     std::string text;                   // see TgtText
 };
 

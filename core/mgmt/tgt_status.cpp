@@ -26,6 +26,12 @@ bool after(std::string_view line, std::string_view label, std::string& out) {
     return true;
 }
 
+void add_user(std::string_view line, std::vector<std::string>& incoming, std::optional<std::string>& outgoing) {
+    const std::string_view user = trim(line);
+    if (user.ends_with(" (outgoing)")) outgoing = std::string(user.substr(0, user.size() - 11));
+    else incoming.emplace_back(user);
+}
+
 }  // namespace
 
 std::vector<RunningTarget> parse_target_show(std::string_view text) {
@@ -57,12 +63,22 @@ std::vector<RunningTarget> parse_target_show(std::string_view text) {
         else if (part == Part::luns && after(line, "Backing store path: ", value) && value != "None") t.stores.push_back(value);
         else if (part == Part::rules) t.rules.emplace_back(trim(line));
         else if (part == Part::accounts) {
-            std::string_view user = trim(line);
-            if (user.ends_with(" (outgoing)")) t.outgoing = std::string(user.substr(0, user.size() - 11));
-            else t.incoming.emplace_back(user);
+            add_user(line, t.incoming, t.outgoing);
         }
     }
     return targets;
+}
+
+SystemUsers parse_system_users(std::string_view text) {
+    SystemUsers users;
+    bool inside = false;
+    while (!text.empty()) {
+        const std::string_view line = next_line(text);
+        if (line == "    Account information:") inside = true;
+        else if (line == "iSNS:") inside = false;
+        else if (inside && line.starts_with("    ")) add_user(line, users.incoming, users.outgoing);
+    }
+    return users;
 }
 
 std::vector<std::string> parse_account_show(std::string_view text) {

@@ -27,4 +27,12 @@ std::vector<RunningTarget> parse_target_show(std::string_view text);
 // The users of `account show`.
 std::vector<std::string> parse_account_show(std::string_view text);
 
+
+// The accounts of discovery sessions, of `system show`.
+struct SystemUsers {
+    std::vector<std::string> incoming;
+    std::optional<std::string> outgoing;
+};
+SystemUsers parse_system_users(std::string_view text);
+
 }  // namespace iscsi::mgmt

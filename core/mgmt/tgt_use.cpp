@@ -27,7 +27,7 @@ bool any_descriptor(F use) {
     if (!processes) return false;
     bool found = false;
     while (const dirent* process = found ? nullptr : ::readdir(processes)) {
-        if (process->d_name[0] < '0' || process->d_name[0] > '9' || std::atoi(process->d_name) == ::getpid()) continue;
+        if (process->d_name[0] < '0' || process->d_name[0] > '9') continue;
         const std::string directory = std::string("/proc/") + process->d_name + "/fd";
         DIR* descriptors = ::opendir(directory.c_str());
         if (!descriptors) continue;

@@ -70,6 +70,16 @@ bool Directory::remove_account(std::string_view user) {
     return true;
 }
 
+bool Directory::set_secret(std::string_view user, const Secret& secret) {
+    std::lock_guard lock(mutex_);
+    for (Account& a : accounts_)
+        if (a.user == user) {
+            a.secret = secret;
+            return true;
+        }
+    return false;
+}
+
 bool Directory::has_account(std::string_view user) const {
     std::lock_guard lock(mutex_);
     return account(user).has_value();

@@ -30,6 +30,7 @@ public:
     // Accounts: one list for all targets.
     bool add_account(const std::string& user, const Secret& secret);    // false if the user exists
     bool remove_account(std::string_view user);         // and every binding of it; false if there is none
+    bool set_secret(std::string_view user, const Secret& secret);       // of the next logins; false if there is no such user
     bool has_account(std::string_view user) const;
     std::vector<std::string> accounts() const;          // newest first
 
