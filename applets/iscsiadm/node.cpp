@@ -198,15 +198,7 @@ int node_mode(Tool& tool) {
     if (records) return show_nodes(tool, nodes);
     if (r.json) print_nodes_json(tool, nodes, false);
     else if (r.print_level.value_or(0) == 1) print_tree(tool, nodes);
-    else {
-        // one line per portal, not per iface
-        nodes.erase(std::unique(nodes.begin(), nodes.end(), [](const Record& a, const Record& b) {
-            auto x = config::id_of(a), y = config::id_of(b);
-            x.iface = y.iface;
-            return x == y;
-        }), nodes.end());
-        print_list(tool, nodes);
-    }
+    else print_list(tool, nodes);
     return 0;
 }
 
