@@ -14,6 +14,7 @@
 #include "applets/applet.h"
 #include "applets/cli.h"
 #include "applets/daemon.h"
+#include "applets/discovery_polls.h"
 #include "core/base/log.h"
 #include "core/config/iscsid_conf.h"
 #include "core/config/node_records.h"
@@ -156,6 +157,7 @@ int serve(const Options& o, Fd socket, Background& background) {
     if (background.detached()) log::open("iscsid", log::Sink::syslog, o.debug ? log::Level::debug : log::Level::info);
     log::info("iSCSI daemon with pid=%d started!", int(::getpid()));
     engine.adopt([&](const kernel::SessionInfo& s) { return find_settings(database, conf, identity, sysfs, s); });
+    DiscoveryPolls polls(**loop, database);
     background.ready();
     notify_systemd("READY=1\nSTATUS=Keeping sessions logged in");
 
