@@ -136,41 +136,6 @@ private:
     bool stop_at_word_, only_words_ = false;
 };
 
-// Words of `text` from column `column` on, later lines indented by `indent`.
-void append_wrapped(std::string& out, std::string_view text, size_t column, size_t indent) {
-    constexpr size_t width = 79;
-    bool line_start = true;
-    while (!text.empty()) {
-        size_t blank = text.find(' ');
-        std::string_view word = text.substr(0, blank);
-        text.remove_prefix(blank == std::string_view::npos ? text.size() : blank + 1);
-        if (word.empty()) continue;
-        if (!line_start && column + 1 + word.size() > width) {
-            out += '\n';
-            out.append(indent, ' ');
-            column = indent;
-        } else if (!line_start) {
-            out += ' ';
-            column++;
-        }
-        out += word;
-        column += word.size();
-        line_start = false;
-    }
-    out += '\n';
-}
-
-std::string heading_of(const Option& o) {
-    std::string head = "  ";
-    if (o.short_name) head += std::string{'-', o.short_name};
-    else head += "  ";
-    if (o.long_name) head += std::string(o.short_name ? ", " : "  ") + "--" + o.long_name;
-    if (o.arg == Arg::none) return head;
-    std::string name = o.metavar ? o.metavar : "VALUE";
-    if (o.arg == Arg::optional) return head + (o.long_name ? "[=" : "[") + name + "]";
-    return head + (o.long_name ? "=" : " ") + name;
-}
-
 }  // namespace
 
 bool Parsed::has(std::string_view name) const {
@@ -214,39 +179,6 @@ Parsed parse(const Interface& interface, int argc, char** argv, bool stop_at_wor
     }
     result.error = getopt.error;
     return result;
-}
-
-std::string help(const Interface& interface) {
-    std::string out = std::string(interface.name) + " - " + interface.summary + "\n\nUsage: " + interface.usage + "\n";
-    size_t column = 0;
-    for (const Option& o : interface.options)
-        if (o.help) column = std::max(column, heading_of(o).size());
-    column = std::min<size_t>(column, 30) + 2;
-    if (!interface.options.empty()) out += "\nOptions:\n";
-    for (const Option& o : interface.options) {
-        if (!o.help) continue;
-        std::string head = heading_of(o);
-        if (head.size() + 2 > column) {
-            out += head + "\n";
-            head.clear();
-        }
-        head.resize(column, ' ');
-        out += head;
-        append_wrapped(out, o.help, column, column);
-    }
-    if (interface.details) out += std::string("\n") + interface.details + (*interface.details ? "\n" : "");
-    if (interface.example) {
-        out += "\nExamples:\n";
-        for (std::string_view rest = interface.example; !rest.empty();) {
-            size_t end = std::min(rest.find('\n'), rest.size());
-            std::string_view line = rest.substr(0, end);
-            line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-            out += "  " + std::string(line) + "\n";
-            rest.remove_prefix(std::min(end + 1, rest.size()));
-        }
-    }
-    while (out.size() > 1 && out[out.size() - 1] == '\n' && out[out.size() - 2] == '\n') out.pop_back();
-    return out;
 }
 
 }  // namespace iscsi::cli

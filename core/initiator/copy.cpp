@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/base/file.h"
@@ -271,9 +272,11 @@ bool Copy::load_state() {
         return false;
     }
     const std::string head = "iscsi cp state 1\nsource " + source_.identity() + "\ndestination " + destination_.identity() + "\nposition ";
-    unsigned long long position = 0;
-    if (text->compare(0, head.size(), head) != 0 || std::sscanf(text->c_str() + head.size(), "%llu", &position) != 1 ||
-        position > result_.total || (position % unit_ && position != result_.total)) {
+    const bool ours = text->compare(0, head.size(), head) == 0;
+    char* end = nullptr;
+    const char* digits = ours ? text->c_str() + head.size() : "";
+    const unsigned long long position = std::strtoull(digits, &end, 10);
+    if (!ours || end == digits || position > result_.total || (position % unit_ && position != result_.total)) {
         result_.error = "cannot resume: " + plan_.state_file + " is of another copy, or the source has changed since";
         return false;
     }

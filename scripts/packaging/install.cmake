@@ -1,0 +1,82 @@
+# cmake --install: the binary, its names, manual pages, completions, units and example configuration, where Debian has them
+# (with -DCMAKE_INSTALL_PREFIX=/usr). What goes to /etc is there once; an existing file is not replaced.
+include(GNUInstallDirs)
+set(ISCSI_SYSTEMD_DIR lib/systemd/system CACHE STRING "where systemd's units go, below the prefix")
+option(ISCSI_LINKS "install the applets' names too (tgtd, iscsiadm, ...)" ON)
+option(ISCSI_SERVICES "install systemd units and configuration files" ON)
+
+install(TARGETS iscsi RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+file(STRINGS applets/applets.def rows REGEX "^ROW")
+set(names "")
+set(words "")
+foreach(row ${rows})
+  string(REGEX REPLACE "^ROW\\(\"([^\"]*)\".*" "\\1" name "${row}")
+  if(ISCSI_APPLETS STREQUAL "all" OR name IN_LIST wanted)
+    if(row MATCHES "true\\)$")
+      list(APPEND names ${name})
+    else()
+      list(APPEND words ${name})
+    endif()
+  endif()
+endforeach()
+
+if(ISCSI_LINKS)
+  foreach(name ${names})
+    install(CODE "
+      file(MAKE_DIRECTORY \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SBINDIR})
+      file(CREATE_LINK ../${CMAKE_INSTALL_BINDIR}/iscsi \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SBINDIR}/${name} SYMBOLIC)")
+  endforeach()
+  if("iscsiadm" IN_LIST names)    # some callers know it by this path only
+    install(CODE "file(CREATE_LINK iscsi \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/iscsiadm SYMBOLIC)")
+  endif()
+endif()
+
+if(TARGET manual)
+  install(DIRECTORY ${MANUAL_OUT}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR})
+  install(FILES ${MANUAL_OUT}/completions/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME iscsi)
+  install(FILES ${MANUAL_OUT}/completions/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _iscsi)
+  install(FILES ${MANUAL_OUT}/completions/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME iscsi.fish)
+  if(ISCSI_LINKS)
+    foreach(name ${names})
+      install(CODE "
+        file(CREATE_LINK iscsi \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/bash-completion/completions/${name} SYMBOLIC)
+        file(CREATE_LINK iscsi.fish \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d/${name}.fish SYMBOLIC)")
+    endforeach()
+  endif()
+endif()
+
+# A file of /etc that is there already is somebody's work. The programs read /etc, whatever the prefix.
+function(install_once source destination)
+  get_filename_component(name ${source} NAME)
+  install(CODE "
+    if(NOT EXISTS \"\$ENV{DESTDIR}/etc/${destination}/${name}\")
+      file(INSTALL \"${CMAKE_SOURCE_DIR}/scripts/packaging/${source}\" DESTINATION \"/etc/${destination}\" PERMISSIONS OWNER_READ OWNER_WRITE)
+    endif()")
+endfunction()
+# Units name programs below /usr; another prefix is put in its place.
+function(install_unit name)
+  install(CODE "
+    file(READ \"${CMAKE_SOURCE_DIR}/scripts/packaging/systemd/${name}\" text)
+    string(REPLACE \"/usr/\" \"\${CMAKE_INSTALL_PREFIX}/\" text \"\${text}\")
+    file(WRITE \"${CMAKE_BINARY_DIR}/units/${name}\" \"\${text}\")
+    file(INSTALL \"${CMAKE_BINARY_DIR}/units/${name}\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${ISCSI_SYSTEMD_DIR}\")")
+endfunction()
+
+if("export" IN_LIST words)
+  install_unit(iscsi-export@.service)
+endif()
+if(ISCSI_SERVICES)
+  if("tgtd" IN_LIST names)
+    install_unit(tgt.service)
+    install_once(etc/targets.conf tgt)
+    install(DIRECTORY DESTINATION /etc/tgt/conf.d)
+  endif()
+  if("iscsid" IN_LIST names)
+    install_unit(iscsid.service)
+    install_unit(iscsid.socket)
+    install_unit(open-iscsi.service)
+    install(PROGRAMS scripts/packaging/lib/stop-sessions DESTINATION libexec/iscsi)
+    install_once(etc/iscsid.conf iscsi)
+  endif()
+endif()
