@@ -93,7 +93,7 @@ private:
 
 Result<std::unique_ptr<CopySide>> open_side(const std::string& word, const ToolLine& line, io::Loop& loop, const CopySide* source, bool resume) {
     if (is_url(word)) return open_remote_side(TRY(disk_url(word)), line.initiator_name, loop, source != nullptr);
-    return source ? open_file_destination(word, source->size(), resume) : open_file_source(word);
+    return source ? open_file_destination(word, source->size(), resume, loop) : open_file_source(word);
 }
 
 }  // namespace

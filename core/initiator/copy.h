@@ -54,6 +54,7 @@ private:
     void fill();
     bool next_extent();
     void start(Slot& slot);
+    bool send_borrowed(Slot& slot);
     void copy_read(Slot& slot);
     void verify_read(Slot& slot);
     void finished(Slot& slot);

@@ -2,6 +2,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,16 +12,57 @@
 
 #include "core/base/fd.h"
 #include "core/initiator/copy_side.h"
+#include "core/io/engine.h"
 
 namespace iscsi::initiator {
 namespace {
 
+// The file as an engine wants it.
+class CopyStore final : public store::Store {
+public:
+    CopyStore(int fd, std::string path, uint64_t size) : fd_(fd), path_(std::move(path)), size_(size) {}
+    const char* type_name() const override { return "copy"; }
+    const std::string& path() const override { return path_; }
+    uint64_t size() const override { return size_; }
+    store::Capabilities capabilities() const override { return {}; }
+    int fd() const override { return fd_; }
+    int perform(store::Request& r) override {
+        if (r.op == store::Op::flush) return ::fdatasync(fd_) == 0 ? 0 : errno;
+        if (r.op != store::Op::write) return EOPNOTSUPP;
+        for (size_t done = 0; done < r.data.size();) {
+            ssize_t n = ::pwrite(fd_, r.data.data() + done, r.data.size() - done, off_t(r.offset + done));
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) return errno;
+            done += size_t(n);
+        }
+        return 0;
+    }
+
+private:
+    int fd_;
+    std::string path_;
+    uint64_t size_;
+};
+
 class FileSide final : public CopySide {
 public:
-    FileSide(Fd fd, std::string path, const struct stat& st, uint64_t size)
+    FileSide(Fd fd, std::string path, const struct stat& st, uint64_t size, io::Loop* loop)
         : fd_(std::move(fd)), path_(std::move(path)), size_(size), device_(S_ISBLK(st.st_mode)) {
+        if (loop) {
+            store_ = std::make_shared<CopyStore>(fd_.get(), path_, size);
+            engine_ = io::make_engine(*loop, {.threads = 2});
+        } else if (size > 0 && size <= SIZE_MAX) {
+            void* at = ::mmap(nullptr, size_t(size), PROT_READ, MAP_SHARED, fd_.get(), 0);
+            if (at != MAP_FAILED) {
+                map_ = static_cast<uint8_t*>(at);
+                ::madvise(map_, size_t(size), MADV_SEQUENTIAL);
+            }
+        }
         identity_ = std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino) + ":" + std::to_string(size);
         modified_ = ":" + std::to_string(st.st_mtim.tv_sec) + "." + std::to_string(st.st_mtim.tv_nsec);
+    }
+    ~FileSide() {
+        if (map_) ::munmap(map_, size_t(size_));
     }
     void identify_by_time() { identity_ += modified_; }
 
@@ -43,13 +85,13 @@ public:
     }
 
     void write(CopyOp& op) override {
-        for (op.progress = 0; op.progress < op.length;) {
-            ssize_t n = ::pwrite(fd_.get(), op.data + op.progress, op.length - op.progress, off_t(op.offset + op.progress));
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0) return fail(op, "write", errno);
-            op.progress += uint64_t(n);
-        }
-        op.done(op);
+        op.side = this;
+        op.file = {};
+        op.file.op = store::Op::write;
+        op.file.offset = op.offset;
+        op.file.length = op.length;
+        op.file.data = {op.data, size_t(op.length)};
+        run(op);
     }
 
     void zero(CopyOp& op) override {
@@ -68,8 +110,18 @@ public:
     }
 
     void flush(CopyOp& op) override {
-        if (::fdatasync(fd_.get()) != 0) return fail(op, "flush", errno);
-        op.done(op);
+        op.side = this;
+        op.file = {};
+        op.file.op = store::Op::flush;
+        run(op);
+    }
+
+    const uint8_t* borrow(uint64_t offset, uint64_t length) override {
+        if (!map_ || offset > size_ || length > size_ - offset) return nullptr;
+        const uint64_t page = offset & ~uint64_t(4095);
+        // Brings it in and says whether that worked; EINVAL: a kernel before 5.14, which does so when it is sent.
+        if (::madvise(map_ + page, size_t(offset + length - page), populate_read) != 0 && errno != EINVAL) return nullptr;
+        return map_ + offset;
     }
 
     void extent(CopyOp& op) override {
@@ -90,6 +142,19 @@ public:
     bool fresh_ = false;
 
 private:
+    static constexpr int populate_read = 22;            // MADV_POPULATE_READ
+
+    void run(CopyOp& op) {
+        op.file.owner = &op;
+        op.file.done = [](store::Request& r) {
+            CopyOp& o = *static_cast<CopyOp*>(r.owner);
+            auto& side = *static_cast<FileSide*>(o.side);
+            if (r.error) return side.fail(o, r.op == store::Op::write ? "write" : "flush", r.error);
+            o.done(o);
+        };
+        engine_->submit(store_, op.file);
+    }
+
     void fail(CopyOp& op, const char* what, int error) {
         op.failed = true;
         op.error = std::string(what) + " " + path_ + (error ? std::string(": ") + std::strerror(error) : "");
@@ -101,6 +166,9 @@ private:
     uint64_t size_;
     bool device_;
     std::vector<uint8_t> zeros_;
+    uint8_t* map_ = nullptr;                            // a source
+    std::shared_ptr<store::Store> store_;               // a destination
+    std::unique_ptr<io::Engine> engine_;
 };
 
 Result<uint64_t> size_of(int fd, const struct stat& st, const std::string& path) {
@@ -119,12 +187,12 @@ Result<std::unique_ptr<CopySide>> open_file_source(const std::string& path) {
     if (!fd || ::fstat(fd.get(), &st) != 0) return Error{errno, "open", path};
     uint64_t size = TRY(size_of(fd.get(), st, path));
     ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-    auto side = std::make_unique<FileSide>(std::move(fd), path, st, size);
+    auto side = std::make_unique<FileSide>(std::move(fd), path, st, size, nullptr);
     side->identify_by_time();
     return std::unique_ptr<CopySide>(std::move(side));
 }
 
-Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path, uint64_t size, bool keep) {
+Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path, uint64_t size, bool keep, io::Loop& loop) {
     struct stat st{};
     const bool exists = ::stat(path.c_str(), &st) == 0;
     // O_EXCL on a block device: refused while it is mounted or otherwise in use.
@@ -141,7 +209,7 @@ Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path,
     } else if (TRY(size_of(fd.get(), st, path)) < size) {
         return Error{ENOSPC, "smaller than the source:", path};
     }
-    auto side = std::make_unique<FileSide>(std::move(fd), path, st, size);
+    auto side = std::make_unique<FileSide>(std::move(fd), path, st, size, &loop);
     side->fresh_ = fresh;
     return std::unique_ptr<CopySide>(std::move(side));
 }

@@ -24,6 +24,7 @@ public:
     std::string name() const override { return name_; }
     std::string identity() const override { return name_ + ":" + std::to_string(disk_.bytes()); }
     bool is_remote() const override { return true; }
+    bool sends_blindly() const override { return !client_->session().params().data_digest; }
 
     void read(CopyOp& op) override {
         begin(op, Kind::read);

@@ -1,10 +1,11 @@
-// One end of a copy: a logical unit (commands in flight on a session) or a file or block device (plain system calls, from
-// and to the page cache). Offsets and lengths in bytes, multiples of block() except at the end of a file.
+// One end of a copy: a logical unit (commands in flight on a session) or a file or block device (sent from the page cache;
+// written by an engine, so that the disk and the network work at the same time). Offsets and lengths in bytes, multiples of block() except at the end of a file.
 #pragma once
 #include <memory>
 #include <string>
 
 #include "core/initiator/remote_lun.h"
+#include "core/store/store.h"
 
 namespace iscsi::initiator {
 
@@ -25,6 +26,7 @@ struct CopyOp {
     uint8_t kind = 0;
     unsigned attempts = 0;
     CopySide* side = nullptr;
+    store::Request file;
 };
 
 class CopySide {
@@ -42,11 +44,16 @@ public:
     virtual void flush(CopyOp& op) = 0;
     // What lies at op.offset: sets `mapped` and cuts `length` to the extent's.
     virtual void extent(CopyOp& op) = 0;
+    // These bytes as memory to send from without reading them into a buffer first; nullptr: read them. Only the kernel may
+    // look at them (a file that is cut short is EFAULT there and SIGBUS here).
+    virtual const uint8_t* borrow(uint64_t offset, uint64_t length) { (void)offset; (void)length; return nullptr; }
+    // Sends without looking at the data itself (digests do).
+    virtual bool sends_blindly() const { return false; }
 };
 
 Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, const std::string& initiator_name, io::Loop& loop, bool write);
 // `size`: that of a destination to make, or 0 for a source. `keep`: what a regular file holds is kept (resuming).
 Result<std::unique_ptr<CopySide>> open_file_source(const std::string& path);
-Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path, uint64_t size, bool keep);
+Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path, uint64_t size, bool keep, io::Loop& loop);
 
 }  // namespace iscsi::initiator
