@@ -8,7 +8,7 @@ export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_st
 for which in "$@"; do
   case $which in address) kind=address,undefined;; thread) kind=thread;; *) echo "sanitize.sh: address or thread, not $which" >&2; exit 64;; esac
   mkdir -p "$top/build"
-  BUILD_TARGETS=unit_tests "$top/scripts/build.sh" "$top/build/$which" -DISCSI_SANITIZE=$kind -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
+  BUILD_TARGETS=unit_tests "$top/scripts/build.sh" "$top/build/$which" -DISCSI_SANITIZE=$kind -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1" \
     -DCMAKE_CXX_FLAGS=-fno-sanitize-recover=all
   # setarch -R: ThreadSanitizer of GCC 12 knows the classic memory layout only
   rc=0; (cd "$top" && timeout 600 setarch -R "$top/build/$which/unit_tests") > "$log" 2>&1 </dev/null || rc=$?
