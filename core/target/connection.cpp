@@ -53,6 +53,7 @@ void Connection::close(const char* why) {
     else if (why)
         log::info("connection from %s: %s", peer_address_.c_str(), why);
     phase_ = Phase::closed;
+    *handle_ = nullptr;
     timer_.cancel();
     worker_.loop->remove(socket_.get(), *this);
     socket_.reset();
@@ -130,6 +131,7 @@ bool Connection::on_header(const wire::Bhs& header, Bytes) {
         close(wrong);
         return false;
     }
+    data_out_task_ = task;
     return true;
 }
 

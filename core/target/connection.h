@@ -32,7 +32,7 @@ public:
     // A task has something to send (Data-In, R2T, status): it is served in turn.
     void queue(Task& task);
     void unqueue(Task& task);
-    void forget_bursts(Task& task);                 // of a task that is aborted
+    void forget(Task& task);                        // it is aborted: nothing is sent of it, nothing more received for it
     void schedule_pump() { pump_later_.schedule(); }
     void resume_reading();
     void async_message(wire::AsyncEvent event, uint16_t parameter1, uint16_t parameter2, uint16_t parameter3);
@@ -70,6 +70,8 @@ private:
     bool data_out(const wire::DataOut& header, Bytes data);
     const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);
     bool tmf_request(const wire::TmfRequest& header);
+    void abort_task(const wire::TmfRequest& header, std::function<void()> done);
+    std::function<void()> answer_later(uint32_t itt);
     void abort_elsewhere(std::optional<uint64_t> lun, std::function<void()> done);
     bool text_request(const wire::TextRequest& header, Bytes data);
     void text_answer(const wire::TextRequest& header, Bytes data, bool final, bool more);
@@ -137,7 +139,7 @@ private:
     uint32_t stat_sn_ = 0;
     uint32_t max_xmit_ = 8192;                      // the peer's MaxRecvDataSegmentLength
     wire::Unsent unsent_;
-    std::deque<Control> control_;
+    std::deque<Control> control_;                   // at most the answers to one receive buffer: see watch()
     Task* send_head_ = nullptr;
     Task* send_tail_ = nullptr;
     std::vector<HeldCommand> held_;
@@ -147,9 +149,13 @@ private:
     uint32_t text_itt_ = wire::reserved_tag, text_ttt_ = 0;
     std::unique_ptr<nego::Negotiation> text_negotiation_;   // from the first text of a sequence to its F bit (§6.4)
     Buffer landing_;                                // a payload on its way in, of this PDU only
+    Task* data_out_task_ = nullptr;                 // whose Data-Out is coming in; nullptr: nobody's, it will be dropped
     uint32_t bulk_bursts_ = 0;                      // long R2T bursts that are open: large payloads are about to come
     bool landed_in_place_ = false;                  // … or it goes straight to the medium's memory,
     std::shared_ptr<scsi::LogicalUnit> landing_lu_; // which this keeps
+    // For callbacks that may outlive the connection: points to nullptr once it is closed.
+    std::shared_ptr<Connection*> handle_ = std::make_shared<Connection*>(this);
+    uint32_t tmfs_ = 0;                             // task management functions that wait for tasks to end
     uint32_t watched_ = 0;
     bool reading_paused_ = false;
     bool close_when_sent_ = false;

@@ -83,7 +83,9 @@ bool Connection::enter_full_feature() {
     }
     unsigned depth = login_->target() ? login_->target()->config().max_queue_cmd : 16;
     // The login's CmdSN is that of the first command: Login Requests are immediate (§4.2.2.1).
-    session_ = &worker_.add(std::make_unique<Session>(worker_, record, login_->target(), params, login_->cmd_sn(), depth));
+    auto session = std::make_unique<Session>(worker_, record, login_->target(), params, login_->cmd_sn(), depth);
+    if (!session->admit()) return login_complete();     // another loop was faster with a session of this nexus: take its place
+    session_ = &worker_.add(std::move(session));
     session_->attach(*this);
     login_reply_.header.tsih = sid;
     login_send(login_reply_);

@@ -24,8 +24,9 @@ const char* Connection::check_data_out(const wire::DataOut& h, Task*& task, Burs
     if (task->connection != this) return "Data-Out on another connection than its command";       // §4.2.2: allegiance
     burst = task->find_burst(h.ttt);
     if (!burst) {
-        if (h.ttt == wire::reserved_tag || task->phase != Task::Phase::data_out) {
-            task = nullptr;                 // late data of a task that has failed already
+        // Late data of a task that has failed already, or of one that was aborted and whose tag this one bears now.
+        if (h.ttt == wire::reserved_tag || task->phase != Task::Phase::data_out || wire::sn_less_equal(h.ttt, task->last_ttt_before)) {
+            task = nullptr;
             return nullptr;
         }
         return "Data-Out with an unknown target transfer tag";
@@ -45,12 +46,14 @@ MutableBytes Connection::on_landing(const wire::Bhs& header, size_t length, size
     if (phase_ != Phase::full_feature || close_when_sent_) return {};
     if (header.op() != wire::Opcode::data_out) return header.op() == wire::Opcode::scsi_command ? take_landing(length) : MutableBytes();
     auto h = wire::header_cast<wire::DataOut>(header);
-    Task* task = session_->find(h.itt);
+    Task* task = data_out_task_;
     if (task && !task->failed && uint64_t(h.buffer_offset) + length <= task->want) {
         scsi::Command& c = task->command;
         if (c.flow == Flow::data_out) return MutableBytes(c.parameters).subspan(h.buffer_offset, length);
-        // With a digest, nothing unproved reaches the medium; and only the kernel may touch the medium's memory.
-        if (c.flow == Flow::medium_write && !digests_.data && here == 0) {
+        // With a digest, or behind a gap in DataSN, nothing reaches the medium before it is checked; and only the kernel may
+        // touch the medium's memory.
+        const Burst* burst = task->find_burst(h.ttt);
+        if (c.flow == Flow::medium_write && !digests_.data && here == 0 && burst && h.data_sn == burst->exp_data_sn) {
             if (MutableBytes place = c.lu->in_place(c, h.buffer_offset, length); place.size() == length) {
                 landed_in_place_ = true;
                 landing_lu_ = c.lu;         // keeps the memory even if the task is aborted while data arrives
@@ -72,13 +75,20 @@ void Connection::close_burst(Task& task, Burst& burst) {
     bulk_bursts_ -= burst.bulk;
 }
 
-void Connection::forget_bursts(Task& task) {
+void Connection::forget(Task& task) {
+    unqueue(task);
     for (Burst& b : task.bursts)
         if (b.open) close_burst(task, b);
+    if (data_out_task_ != &task) return;
+    // The payload that is coming in right now must reach neither the medium nor memory that is given back.
+    data_out_task_ = nullptr;
+    landed_in_place_ = false;
+    if (size_t length = reader_.landing()) reader_.move_landing(take_landing(length));
 }
 
 bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     bool in_place = std::exchange(landed_in_place_, false);
+    data_out_task_ = nullptr;
     Task* task;
     Burst* burst;
     record_->data_out_pdus.store(record_->data_out_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -94,6 +104,7 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     burst->exp_data_sn = header.data_sn + 1;
     burst->next += uint32_t(data.size());
     if (header.flags & wire::final_bit) {
+        if (header.ttt == wire::reserved_tag) task->solicited = std::min(burst->next, task->want);      // it may end early
         close_burst(*task, *burst);
     }
     if (in_place || out_of_sequence)
@@ -188,7 +199,8 @@ void Connection::transferred(Transfer& t) {
 void Connection::want_more(Task& task) {
     if (task.phase != Task::Phase::data_out) return;
     const nego::Params& params = session_->params;
-    if (!task.failed) {
+    // While unsolicited data comes nothing is asked for: it may end early, and where it ends the first R2T begins.
+    if (!task.failed && !task.find_burst(wire::reserved_tag)) {
         bool cold = task.in_flight > 0;     // the disk is behind: one burst at a time, the initiator waits, not our memory
         while (task.solicited < task.want && task.open_bursts < (cold ? 1 : params.max_outstanding_r2t)) {
             if (cold && !worker_.cold_room()) break;

@@ -37,11 +37,11 @@ bool Connection::logout_request(const wire::LogoutRequest& header) {
     // Tasks of the connection end before the answer goes (§11.14.1).
     phase_ = Phase::logged_out;
     const uint16_t sid = session_->record->sid;
-    auto done = [this, session = session_->handle(), answer] {
-        if (!*session || phase_ == Phase::closed) return;
-        control(answer);
-        close_when_sent_ = true;
-        schedule_pump();
+    auto done = [self = handle_, answer] {
+        if (!*self) return;
+        (*self)->control(answer);
+        (*self)->close_when_sent_ = true;
+        (*self)->schedule_pump();
     };
     log::debug("session %u: logout of %s", unsigned(sid), session_->record->initiator.c_str());
     session_->record->logged_out = true;

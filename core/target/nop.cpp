@@ -9,10 +9,6 @@ bool Connection::nop_out(const wire::NopOut& header, Bytes data) {
         return header.opcode & wire::immediate_bit ? true : reject(wire::RejectReason::invalid_pdu_field, wire::header_cast<wire::Bhs>(header));
     }
     if (header.ttt != wire::reserved_tag) return reject(wire::RejectReason::invalid_pdu_field, wire::header_cast<wire::Bhs>(header));
-    if (control_.size() > 256) {        // pings without reading the answers
-        close("too many unanswered NOP-Outs");
-        return false;
-    }
     wire::NopIn answer;
     answer.lun = header.lun;
     answer.itt = header.itt;

@@ -76,6 +76,7 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
     task.connection = this;
     task.itt = header.itt;
     task.cmd_sn = header.cmd_sn;
+    task.last_ttt_before = session_->next_ttt;
     task.edtl = header.expected_data_transfer_length;
     task.flags = header.flags;
     task.immediate = header.opcode & wire::immediate_bit;

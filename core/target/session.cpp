@@ -21,10 +21,21 @@ Session::Session(Worker& w, std::shared_ptr<SessionRecord> r, std::shared_ptr<Ta
     nexus.initiator_port = record->initiator + isid;
     std::snprintf(isid, sizeof isid, ",t,0x%04x", unsigned(target->config().limits.portal_group_tag));
     nexus.target_port = target->name() + isid;
-    luns();
+}
+
+bool Session::admit() {
+    if (discovery()) return true;
     publish();
-    worker.directory.sessions.add(record);
+    if (!worker.directory.sessions.add(record)) return false;
+    luns();
     if (worker.options.on_event) worker.options.on_event("login", *record);
+    return true;
+}
+
+bool same_unit(uint64_t a, uint64_t b) {
+    if (a == b) return true;
+    auto number = scsi::Router::decode_lun(a);
+    return number && number == scsi::Router::decode_lun(b);
 }
 
 Session::~Session() { *handle_ = nullptr; }
@@ -67,7 +78,7 @@ Task* Session::find(uint32_t itt) {
 bool Session::has_tasks(uint64_t lun) const {
     for (Task* head : table_)
         for (Task* t = head; t; t = t->hash_next)
-            if (t->command.lun == lun) return true;
+            if (same_unit(t->command.lun, lun)) return true;
     return false;
 }
 
@@ -96,10 +107,7 @@ void Session::retire(Task& task) {
 }
 
 void Session::abort(Task& task, std::function<void()> done) {
-    if (task.connection) {
-        task.connection->unqueue(task);
-        task.connection->forget_bursts(task);
-    }
+    if (task.connection) task.connection->forget(task);
     auto owner = unlink(task);
     task.aborted = true;
     task.connection = nullptr;
@@ -116,12 +124,12 @@ void Session::abort_all(const uint64_t* lun, std::function<void()> done) {
     std::vector<Task*> tasks;
     for (Task* head : table_)
         for (Task* t = head; t; t = t->hash_next)
-            if (!lun || t->command.lun == *lun) tasks.push_back(t);
+            if (!lun || same_unit(t->command.lun, *lun)) tasks.push_back(t);
     for (Task* t : tasks) abort(*t, nullptr);
     if (!done) return;
     Wait wait;
     for (const auto& t : aborted_)
-        if (!lun || t->command.lun == *lun) wait.tasks.push_back(t.get());
+        if (!lun || same_unit(t->command.lun, *lun)) wait.tasks.push_back(t.get());
     if (wait.tasks.empty()) return done();
     wait.done = std::move(done);
     waits_.push_back(std::move(wait));

@@ -16,30 +16,36 @@ namespace iscsi::target {
 
 class Connection;
 
+// Two LUN fields as on the wire: one logical unit may be addressed in two ways (SAM-5 4.7.7).
+bool same_unit(uint64_t a, uint64_t b);
+
 class Session {
 public:
-    // A normal session (target set) is entered into the registry and makes its nexus known to the logical units.
+    // Call admit() next.
     Session(Worker& worker, std::shared_ptr<SessionRecord> record, std::shared_ptr<Target> target, nego::Params params,
             uint32_t first_cmd_sn, unsigned queue_depth);
     ~Session();
+    // A normal session (target set) is entered into the registry and makes its nexus known to the logical units. False: another
+    // session has the same I_T nexus.
+    bool admit();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
     bool discovery() const { return !target; }
     Task* find(uint32_t itt);
-    bool has_tasks(uint64_t lun) const;
+    bool has_tasks(uint64_t lun) const;             // LUN fields as on the wire, here and below
     void add(std::unique_ptr<Task> task);           // now findable by its ITT
     void retire(Task& task);                        // answered: forgotten and pooled
     // No answer will be sent. `done` is called once nothing of it is in flight any more, perhaps at once.
     void abort(Task& task, std::function<void()> done);
-    // All tasks, or (lun) those of one logical unit, by the LUN field as on the wire.
+    // All tasks, or (lun) those of one logical unit.
     void abort_all(const uint64_t* lun, std::function<void()> done);
     // A transfer or execution came back on a task that was aborted.
     void returned(Task& task);
 
     // The table of logical units as of now; new units learn of this nexus.
     const scsi::LunTable& luns();
-    LunCounters* counters(uint64_t lun);
+    LunCounters* counters(uint64_t lun);            // nullptr if there is no such unit
 
     void attach(Connection& connection) { connections.push_back(&connection); }
     void detach(Connection& connection);            // the last one ends the session

@@ -30,12 +30,15 @@ void SessionRegistry::changed() {
     for (auto& w : watchers) w.second();
 }
 
-void SessionRegistry::add(std::shared_ptr<SessionRecord> record) {
+bool SessionRegistry::add(std::shared_ptr<SessionRecord> record) {
     {
         std::lock_guard lock(mutex_);
+        for (const auto& r : records_)
+            if (r->tid == record->tid && r->isid == record->isid && r->initiator == record->initiator) return false;
         records_.push_back(std::move(record));
     }
     changed();
+    return true;
 }
 
 void SessionRegistry::remove(const SessionRecord& record) {

@@ -51,7 +51,8 @@ struct SessionRecord {
 class SessionRegistry {
 public:
     uint16_t take_sid();                    // counts up from 1; skips 0 and those in use; 0 if all are taken
-    void add(std::shared_ptr<SessionRecord> record);
+    // False if there is a session of the same I_T nexus: initiator name, ISID, target (RFC 7143 §4.4.3: never two).
+    bool add(std::shared_ptr<SessionRecord> record);
     void remove(const SessionRecord& record);
     std::vector<std::shared_ptr<SessionRecord>> all() const;            // oldest first
     std::vector<std::shared_ptr<SessionRecord>> of_target(int tid) const;

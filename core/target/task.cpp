@@ -5,7 +5,7 @@ namespace iscsi::target {
 void Task::reset() {
     session = nullptr;
     connection = nullptr;
-    itt = cmd_sn = ref_cmd_sn = edtl = edtl_in = 0;
+    itt = cmd_sn = ref_cmd_sn = last_ttt_before = edtl = edtl_in = 0;
     flags = 0;
     immediate = false;
     want = received = solicited = 0;

@@ -50,6 +50,7 @@ struct Task {
     uint32_t solicited = 0;                     // offset up to which data has come or is asked for
     std::array<Burst, max_bursts> bursts;
     uint32_t open_bursts = 0, r2t_sn = 0;
+    uint32_t last_ttt_before = 0;               // TTTs up to this one went to tasks before this
 
     // Data-In.
     uint32_t sent = 0, data_sn = 0;

@@ -27,6 +27,12 @@ bool PduReader::fail(const char* why, PduSink& sink) {
     return false;
 }
 
+// What has landed already goes along only for the digest; without one nobody looks at a payload that is turned away.
+void PduReader::move_landing(MutableBytes place) {
+    if (digests_.data) std::copy_n(landing_.begin(), state_ == State::data ? have_ : landing_.size(), place.begin());
+    landing_ = place;
+}
+
 size_t PduReader::receive_into(MutableBytes shared, std::array<iovec, 2>& where) {
     if (state_ == State::data && have_ < landing_.size()) {
         where[0] = {landing_.data() + have_, landing_.size() - have_};

@@ -51,6 +51,9 @@ public:
     bool received(size_t n, MutableBytes shared, PduSink& sink);
     // Between PDUs: nothing of the next one has come.
     bool idle() const { return state_ == State::header && have_ == 0; }
+    // While a data segment lands where the sink said: its length. It may be diverted to another place of that length.
+    size_t landing() const { return landing_.size(); }
+    void move_landing(MutableBytes place);
     // Memory held beyond the object, bytes.
     size_t held() const { return gathered_.capacity(); }
 
