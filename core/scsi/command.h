@@ -9,6 +9,7 @@
 // execute and finish either complete at once (return true) or later by c.done(c) on the same loop (return false).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,6 +52,9 @@ struct Nexus {
     std::string target_port;                // "iqn...,t,0x0001"
     uint16_t relative_target_port = 1;
     uint64_t router_generation = 0;         // for the transport's cache of the LU table
+    // PREEMPT AND ABORT (SPC-4 5.13.11.4.5): ends the tasks of this nexus on one LUN field. Called on any thread, by units
+    // that copied it when the nexus arrived; `done` is called once, on any thread, when none of them can reach the medium.
+    std::function<void(std::optional<uint64_t> lun, std::function<void()> done)> abort_tasks;
 };
 
 enum class TaskAttribute : uint8_t { untagged = 0, simple = 1, ordered = 2, head_of_queue = 3, aca = 4 };
@@ -87,6 +91,7 @@ struct Command {
     const Row* row = nullptr;               // of the command table
     store::Request request;
     uint32_t step = 0;
+    std::shared_ptr<void> context;
 
     void reset();                           // ready for the next command; keeps the vectors' capacity
 };

@@ -3,7 +3,6 @@
 // WRITE takes no lock.
 #pragma once
 #include <atomic>
-#include <functional>
 #include <memory>
 
 #include "core/scsi/command.h"
@@ -33,10 +32,6 @@ public:
     virtual void raise_unit_attention(uint8_t asc, uint8_t ascq, const Nexus* except) = 0;
     // REPORT LUNS answers what 3Fh/0Eh announced: no need to tell this nexus any more.
     virtual void drop_unit_attention(const Nexus& nexus, uint8_t asc, uint8_t ascq) = 0;
-
-    // Set by the transport before the first command: PREEMPT AND ABORT (SPC-4 5.13.11.4.5) and the like end all tasks of
-    // this nexus on this unit. Called on the loop of the command that asks for it; may be any loop.
-    std::function<void(LogicalUnit&, uint64_t nexus_id)> abort_tasks;
 
     // Looks whether the medium grew or shrank; if so initiators get 2Ah/09h. Cheap: called every few seconds. True: it did.
     virtual bool refresh_size() { return false; }

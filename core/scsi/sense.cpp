@@ -20,6 +20,7 @@ void Command::reset() {
     row = nullptr;
     request = {};
     step = 0;
+    context.reset();
 }
 
 void fail(Command& c, SenseKey key, uint8_t asc, uint8_t ascq) { fail(c, Sense{key, asc, ascq, {}, {}}); }

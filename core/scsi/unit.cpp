@@ -115,6 +115,7 @@ void Unit::nexus_arrived(Nexus& nexus) {
     std::lock_guard lock(mutex_);
     NexusState& n = nexuses_[nexus.id];
     n.initiator_port = nexus.initiator_port;
+    n.abort_tasks = nexus.abort_tasks;
     n.attentions.assign(1, {0x29, 0x00});
     update_state_locked();
 }

@@ -96,6 +96,7 @@ protected:
         std::string initiator_port;
         std::vector<std::pair<uint8_t, uint8_t>> attentions;    // oldest first, no pair twice
         bool prevents_removal = false;
+        decltype(Nexus::abort_tasks) abort_tasks;
     };
 
     const UnitIdentity identity_;

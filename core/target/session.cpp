@@ -67,6 +67,7 @@ void Session::publish() {
                 done();
         });
     };
+    nexus.abort_tasks = record->abort_tasks;
 }
 
 Task* Session::find(uint32_t itt) {

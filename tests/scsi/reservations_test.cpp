@@ -17,14 +17,23 @@ constexpr const char* write_10 = "2a 00 00 00 00 00 00 00 01 00";
 constexpr uint8_t reg = 0, reserve = 1, release = 2, clear = 3, preempt = 4, preempt_and_abort = 5, register_ignore = 6;
 
 struct Fixture : Harness {
-    std::shared_ptr<Disk> disk = Disk::over(*store::make_ram("1M", 1 << 20), {});
+    std::shared_ptr<Disk> disk = make_disk();
     std::vector<std::unique_ptr<Nexus>> nexus;      // three initiators
     std::vector<uint64_t> aborted;
+    static std::shared_ptr<Disk> make_disk() {
+        DiskOptions o;
+        o.identity.lun = 1;
+        return Disk::over(*store::make_ram("1M", 1 << 20), o);
+    }
     Fixture() {
         router.add(1, disk);
-        disk->abort_tasks = [this](LogicalUnit&, uint64_t id) { aborted.push_back(id); };
         for (uint64_t i = 1; i <= 3; i++) {
             nexus.push_back(make_nexus(i));
+            nexus.back()->abort_tasks = [this, i](std::optional<uint64_t> lun, std::function<void()> done) {
+                CHECK(lun == Router::encode_lun(1));
+                aborted.push_back(i);
+                done();
+            };
             arrive(*nexus.back());
             run(int(i) - 1, "00 00 00 00 00 00");
         }
