@@ -8,7 +8,7 @@ stages="packages build layers size readme unit fuzz sanitize compat e2e"
 command_of() {
   case $1 in
     packages) echo "scripts/packages.sh test";;
-    build)    echo "scripts/build.sh";;
+    build)    echo "env BUILD_TARGETS=all scripts/build.sh";;
     layers)   echo "scripts/check_layers.sh";;
     size)     echo "scripts/size.sh";;
     readme)   echo "scripts/check_readme.sh";;
