@@ -23,9 +23,17 @@ kernel tftp://10.0.2.2/vmlinuz initrd=initrd console=ttyS0 panic=-1 quiet net.if
 initrd tftp://10.0.2.2/initrd
 boot
 I
-: > out; : > console
-timeout 240 qemu-system-x86_64 -M pc,graphics=off -accel tcg -cpu max -m 512 -display none -nodefaults -no-reboot -serial file:console -serial file:out -boot n \
-  -netdev user,id=u0,tftp="$PWD/tftp",bootfile=boot.ipxe -device e1000,netdev=u0 > "$E2E_LOG/qemu" 2>&1
-grep -a '^ok \|^FAIL ' out; _failed=$((_failed + $(grep -ac '^FAIL ' out)))
-check "the guest got to its end" grep -aq '@@EXIT 0' out
-cp out console "$E2E_LOG/"
+# through FIRMWARE [qemu's arguments]
+through() {
+  local name=$1; shift; : > out; : > console
+  timeout 200 qemu-system-x86_64 "$@" -accel tcg -cpu max -m 512 -display none -nodefaults -no-reboot -serial file:console -serial file:out \
+    -boot n -netdev user,id=u0,tftp="$PWD/tftp",bootfile=boot.ipxe -device e1000,netdev=u0 > "$E2E_LOG/qemu" 2>&1
+  grep -a '^ok \|^FAIL ' out | sed "s/^\([a-zA-Z]*\) */&$name: /"; _failed=$((_failed + $(grep -ac '^FAIL ' out)))
+  check "$name: the guest got to its end" grep -aq '@@EXIT 0' out
+  cp out "$E2E_LOG/$name.out"; cp console "$E2E_LOG/$name.console"
+}
+through BIOS -M pc,graphics=off
+OVMF=/usr/share/OVMF/OVMF_CODE_4M.fd
+[ -e $OVMF ] || { fail "package ovmf is not installed"; exit 1; }
+cp /usr/share/OVMF/OVMF_VARS_4M.fd vars.fd
+through UEFI -M q35 -drive if=pflash,format=raw,readonly=on,file=$OVMF -drive if=pflash,format=raw,file=vars.fd
