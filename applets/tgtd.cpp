@@ -15,6 +15,7 @@
 #include "applets/units.h"
 #include "core/base/log.h"
 #include "core/mgmt/host_seed.h"
+#include "core/mgmt/metrics.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/mgmt/tgt_self_config.h"
 #include "core/mgmt/tgt_server.h"
@@ -36,6 +37,7 @@ constexpr cli::Option options[] = {
     {0, "iscsi", Arg::required, "LIST", "portal=ADDR[:PORT], nop_interval=S, nop_count=N; separated by commas"},
     {0, "config", Arg::required, "FILE", "set up the targets of this targets.conf at start, and again at SIGHUP"},
     {0, "check", Arg::none, nullptr, "name each mistake of the --config file (/etc/tgt/targets.conf), with line and column, and end"},
+    {0, "metrics", Arg::required, "[ADDR:]PORT", "serve Prometheus metrics at http://ADDR:PORT/metrics (127.0.0.1)"},
     {'V', "version", Arg::none, nullptr, "print the version of tgt that this matches"},
     {'h', "help", Arg::none, nullptr, "show this"},
 };
@@ -51,7 +53,7 @@ struct Settings {
     int control_port = 0;
     unsigned io_threads = 16, threads = 0;
     bool foreground = false, no_daemon = false, debug = false;
-    std::string pid_file, config;
+    std::string pid_file, config, metrics;
     struct Portal { std::string host; uint16_t port; };
     std::vector<Portal> portals;
     int nop_interval = 0, nop_count = 0;
@@ -137,6 +139,7 @@ int parse(int argc, char** argv, Settings& s) {
         default:
             if (!std::strcmp(item.option->long_name, "config")) s.config = item.value;
             else if (!std::strcmp(item.option->long_name, "iscsi")) wrong = parse_iscsi(item.value, s);
+            else if (!std::strcmp(item.option->long_name, "metrics")) s.metrics = item.value;
             break;
         }
         if (wrong) return wrong;
@@ -247,6 +250,15 @@ int serve(const Settings& s, Background& background) {
     if (auto listening = daemon.listen(true); !listening) {
         log::error("%s", listening.error().text().c_str());
         return 1;
+    }
+    std::unique_ptr<mgmt::MetricsServer> metrics;
+    if (!s.metrics.empty()) {
+        auto made = mgmt::MetricsServer::create(loop, directory, s.metrics);
+        if (!made) {
+            log::error("%s", made.error().text().c_str());
+            return 1;
+        }
+        metrics = std::move(*made);
     }
     SizeWatch sizes(loop, directory);
     harden_process();

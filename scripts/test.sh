@@ -4,7 +4,7 @@
 # counts as one. The last line is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-stages="packages build layers size readme unit fuzz sanitize compat e2e"
+stages="packages build layers size packaging readme unit fuzz sanitize compat e2e"
 command_of() {
   case $1 in
     packages) echo "scripts/packages.sh test";;
@@ -12,6 +12,7 @@ command_of() {
     layers)   echo "scripts/check_layers.sh";;
     size)     echo "scripts/size.sh";;
     readme)   echo "scripts/check_readme.sh";;
+    packaging) echo "scripts/check_packaging.sh";;
     unit)     echo "scripts/unit.sh";;
     compat)   echo "tests/compat/replay.py";;
     instructions) echo "scripts/instructions.sh";;
