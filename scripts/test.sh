@@ -4,7 +4,7 @@
 # counts as one. The last line is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-stages="packages build layers size packaging readme unit fuzz sanitize compat e2e"
+stages="packages build layers size readme unit compat packaging instructions fuzz sanitize e2e demo"
 command_of() {
   case $1 in
     packages) echo "scripts/packages.sh test";;
@@ -19,7 +19,6 @@ command_of() {
     demo)     echo "scripts/demo.sh";;
     fuzz)     echo "scripts/fuzz.sh -s ${FUZZ_SECONDS:-10}";;
     sanitize) echo "scripts/sanitize.sh";;
-    compat)   echo "tests/compat/replay.py";;
     e2e)      echo "tests/e2e/run.sh";;
     *) return 1;;
   esac
