@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstdlib>
 #include <set>
+#include <tuple>
 
 #include "core/base/nearest.h"
 
@@ -66,10 +67,27 @@ public:
             else if (seen.insert(e->value).second) target(*e);
         }
         std::sort(model_.targets.begin(), model_.targets.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+        sort_mistakes();
         return std::move(model_);
     }
 
 private:
+    // As they stand in the files, the files in the order in which they come up.
+    void sort_mistakes() {
+        std::vector<std::string> files;
+        auto rank = [&](const ConfMistake& m) {
+            const std::string name = m.place.file ? *m.place.file : std::string();
+            const auto known = std::find(files.begin(), files.end(), name);
+            const long n = known - files.begin();
+            if (known == files.end()) files.push_back(name);
+            return n;
+        };
+        for (const ConfMistake& m : model_.mistakes) rank(m);
+        std::stable_sort(model_.mistakes.begin(), model_.mistakes.end(), [&](const ConfMistake& a, const ConfMistake& b) {
+            return std::tuple(rank(a), a.place.line, a.place.column) < std::tuple(rank(b), b.place.line, b.place.column);
+        });
+    }
+
     void wrong(const ConfPlace& at, std::string text, int code = 1) { model_.mistakes.push_back({at, std::move(text), true, code}); }
     void doubtful(const ConfPlace& at, std::string text) { model_.mistakes.push_back({at, std::move(text), false, 0}); }
 
@@ -105,7 +123,9 @@ private:
             return std::nullopt;
         }
         // only the first word counts as secret, as in tgt-admin
-        return ConfAccount{e.value.substr(0, end), Secret(std::string_view(e.value).substr(next, e.value.find_first_of(" \t", next) - next)), e.value_place};
+        const std::string_view secret = std::string_view(e.value).substr(next, e.value.find_first_of(" \t", next) - next);
+        if (secret == no_secret) doubtful(e.value_place, "the secret of '" + e.value.substr(0, end) + "' is still to be filled in");
+        return ConfAccount{e.value.substr(0, end), Secret(secret), e.value_place};
     }
 
     std::vector<ConfAccount> accounts(const ConfBlock& block, std::string_view key) {

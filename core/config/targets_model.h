@@ -13,6 +13,9 @@
 
 namespace iscsi::config {
 
+// What a dump has instead of a secret, as tgt's. It is never made one.
+inline constexpr const char* no_secret = "PLEASE_CORRECT_THE_PASSWORD";
+
 struct ConfAccount {
     std::string user;
     Secret secret;
@@ -55,7 +58,7 @@ struct ConfModel {
     std::vector<ConfAccount> discovery_incoming;
     std::optional<ConfAccount> discovery_outgoing;
     std::vector<TargetModel> targets;               // by name
-    std::vector<ConfMistake> mistakes;              // of syntax, then of sense, in file order
+    std::vector<ConfMistake> mistakes;              // of syntax and of sense, in file order
 
     const ConfMistake* fatal() const;               // the first; nullptr: it can be carried out
     const TargetModel* find(std::string_view name) const;

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <set>
 
+#include "core/base/random.h"
+#include "core/mgmt/tgt_ops.h"
 #include "core/mgmt/tgt_use.h"
 
 namespace iscsi::mgmt {
@@ -36,6 +38,14 @@ TgtDevice device_of(const std::string& name) {
     if (name == "osd") return TgtDevice::osd;
     if (name == "pt") return TgtDevice::passthrough;
     return TgtDevice::disk;
+}
+
+std::string unknown_secret() {
+    uint8_t bytes[16];
+    fill_random(bytes);
+    std::string text;
+    for (uint8_t b : bytes) append(text, "%02x", b);
+    return text;
 }
 
 // Stores without a file behind them.
@@ -201,7 +211,8 @@ TgtAdmin::Done TgtAdmin::account(const ConfAccount& a, int tid, bool outgoing) {
         Step s{request(TgtMode::account, TgtOp::create), base + "new --user=" + a.user + " --password=********"};
         TgtText text;
         text.user = a.user;
-        text.password = std::string(a.secret.reveal());
+        // A secret that is still to be filled in is one that nobody knows.
+        text.password = a.secret.reveal() == config::no_secret ? unknown_secret() : std::string(a.secret.reveal());
         s.request.text = encode_tgt_text(text, false);
         if (auto failed = run(s)) return failed;
         known_accounts_.push_back(a.user);
@@ -213,7 +224,7 @@ TgtAdmin::Done TgtAdmin::account(const ConfAccount& a, int tid, bool outgoing) {
 
 // tgt leaves an account as it is; our daemon takes the file's secret.
 void TgtAdmin::refresh_secret(const ConfAccount& a) {
-    if (!running_conf_ || options_.pretend) return;
+    if (!running_conf_ || options_.pretend || a.secret.reveal() == config::no_secret) return;
     TgtText text;
     text.user = a.user;
     text.password = std::string(a.secret.reveal());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "core/config/targets_model.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/mgmt/tgt_params.h"
 #include "core/scsi/disk.h"
@@ -36,7 +37,7 @@ bool replaced(const store::Store& store) {
            (open.st_dev != now.st_dev || open.st_ino != now.st_ino);
 }
 
-constexpr const char* no_secret = "PLEASE_CORRECT_THE_PASSWORD";
+using config::no_secret;
 
 // Keys that targets.conf has a name for, in the order in which tgt-admin sets them; others follow as `params`.
 constexpr std::string_view named[] = {"mode_page", "vendor_id", "product_id", "product_rev", "scsi_id", "scsi_sn", "sense_format", "removable", "online",
