@@ -349,6 +349,13 @@ int update_record(Tool& tool, Record record) {
         tool.error("Update requires name and value.");
         return invalid;
     }
+    auto held = tool.db.lock();
+    if (!held) {
+        tool.error("%s", held.error().text().c_str());
+        return database;
+    }
+    auto now = tool.db.discovery(record.kind(), record.text(Key::st_address), record.number(Key::st_port));
+    if (now) record = std::move(*now);                  // as it is under the lock
     for (const auto& [name, value] : tool.request.params) {
         auto key = config::find_key(name);
         if (!key || !record.has(*key)) {

@@ -71,6 +71,12 @@ int update_iface(Tool& tool, const std::string& name, Record iface) {
     };
     if (config::Database::special_iface(name))
         return refuse("iface " + name + " is a special interface and cannot be modified.");
+    auto held = tool.db.lock();
+    if (!held) {
+        tool.error("%s", held.error().text().c_str());
+        return database;
+    }
+    if (auto now = tool.db.iface(name)) iface = std::move(*now);       // as it is under the lock
     for (const auto& [key, value] : tool.request.params) {
         auto known = config::find_key(key);
         if (!known || !iface.has(*known)) return refuse("Cannot modify " + key + ". Invalid param name.");

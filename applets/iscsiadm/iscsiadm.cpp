@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "applets/applet.h"
@@ -252,7 +253,9 @@ mgmt::IscsidClient* Tool::daemon(bool start, InitiatorError* why) {
     bool absent = !connected && connected.error().code == int(InitiatorError::daemon_not_connected);
     if (absent && start) {
         // the command of iscsid.conf first; where it does not help (no systemd), ourselves
-        for (const std::string& command : {conf.startup, std::string()}) {
+        std::vector<std::string> commands{""};
+        if (!conf.startup.empty()) commands.insert(commands.begin(), conf.startup);
+        for (const std::string& command : commands) {
             if (connected || (command.empty() && ::geteuid() != 0)) continue;
             start_iscsid(command);
             for (int i = 0; i < 20 && !(connected = mgmt::IscsidClient::connect(&refused, socket_name)); i++) {
@@ -304,6 +307,7 @@ int iscsiadm_main(int argc, char** argv) {
     }
     bool stop = parsed.has("killiscsid");
     std::string state = parsed.get("database").value_or(config::state_directory());
+    ::setenv("ISCSI_STATE_DIR", state.c_str(), 1);       // for an iscsid that we start
     if (request.mode.empty() && !stop) {
         std::fputs(try_help, stderr);
         return usage_error;

@@ -107,7 +107,13 @@ int show_nodes(Tool& tool, const std::vector<Record>& nodes) {
 int update_nodes(Tool& tool, std::vector<Record> nodes) {
     int first = 0;
     bool iface_key = false;
+    auto held = tool.db.lock();
+    if (!held) {
+        tool.error("%s", held.error().text().c_str());
+        return int(InitiatorError::database);
+    }
     for (Record& node : nodes) {
+        if (auto now = tool.db.node(config::id_of(node))) node = std::move(*now);     // as it is under the lock
         Record before = node;
         int code = 0;
         for (const auto& [name, value] : tool.request.params) {

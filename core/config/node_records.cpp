@@ -219,8 +219,14 @@ std::string Database::node_folder(const NodeId& id) const {
 }
 
 std::optional<Record> Database::node(const NodeId& id) {
-    for (Record& record : nodes({id.target, id.address, id.iface, id.port}))
-        if (id.tpgt < 0 || record.number(Key::node_tpgt) == id.tpgt) return std::move(record);
+    auto candidates = nodes({id.target, id.address, id.iface, id.port});
+    Record* unsure = nullptr;                                // one side does not know the tag
+    for (Record& record : candidates) {
+        int tpgt = record.number(Key::node_tpgt);
+        if (tpgt == id.tpgt) return std::move(record);
+        if ((tpgt < 0 || id.tpgt < 0) && !unsure) unsure = &record;
+    }
+    if (unsure) return std::move(*unsure);
     return std::nullopt;
 }
 

@@ -73,6 +73,7 @@ public:
     // `sorted`: by target, portal, iface; `as_listed`: in the order of the folders, as open-iscsi logs in.
     enum class Order { sorted, as_listed };
     std::vector<Record> nodes(const NodeFilter& filter = {}, Order order = Order::sorted);
+    // The record of that name; else one whose portal group tag, or the asked one, is not known.
     std::optional<Record> node(const NodeId& id);
     // Writes the file and the link of where it was discovered. A file with damaged lines is refused, not rewritten, unless
     // `replace` (-o new, a fresh discovery).

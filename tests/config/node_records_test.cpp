@@ -81,6 +81,10 @@ TEST_CASE("node records live where open-iscsi looks for them") {
     CHECK(db.nodes({"", "192.0.2.10", "", 9}).empty());
     CHECK(db.nodes({"../x", "", "", 0}).empty());
     CHECK(db.found_by("static", "", 0).size() == 1);
+    // a session knows its tag where a record made by hand does not
+    CHECK(db.node({"iqn.x:a", "2001:db8::1", "default", 3260, 4})->number(Key::node_tpgt) == -1);
+    CHECK(db.node({"iqn.x:a", "192.0.2.10", "default", 3260, -1})->number(Key::node_tpgt) == 1);
+    CHECK(!db.node({"iqn.x:a", "192.0.2.10", "default", 3260, 2}));
     // a portal whose tag becomes known leaves the flat form
     CHECK(db.write_node(node("iqn.x:a", "2001:db8::1", 4)));
     CHECK(is_folder(tree.path + "/nodes/iqn.x:a/2001:db8::1,3260,4"));
