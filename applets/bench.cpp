@@ -1,4 +1,7 @@
 // iscsi bench: IOPS, throughput and latency of a logical unit, in fio's terms.
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -118,6 +121,11 @@ int bench_main(int argc, char** argv) {
     plan.sessions = unsigned(sessions);
     plan.discard = !p.has("copy");
 
+    rlimit files{};
+    if (sessions > 500 && ::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < sessions + 32) {
+        files.rlim_cur = std::min<rlim_t>(files.rlim_max, sessions + 32);
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
     auto result = run_load(plan);
     if (!result) return tool_error(interface, url->text() + ": " + result.error().text());
     const LoadResult& r = *result;
@@ -138,6 +146,7 @@ int bench_main(int argc, char** argv) {
                 r.header_digest ? ", header digest" : "", r.data_digest ? ", data digest" : "");
     print_side("read", r.read, seconds);
     print_side("write", r.write, seconds);
+    if (plan.sessions > 1) std::printf("  %u logins in %.1f ms\n", plan.sessions, double(r.login_us) / 1000);
     std::printf("  client CPU: %.2f us per I/O, user %.0f %%, system %.0f %%\n", per_io, 100 * r.user_seconds / seconds,
                 100 * r.system_seconds / seconds);
     return 0;

@@ -1,13 +1,11 @@
 // iscsi cp: copies disk images between files and logical units.
-#include <signal.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "applets/applet.h"
+#include "applets/daemon.h"
 #include "applets/initiator_tool.h"
 #include "core/initiator/copy.h"
 
@@ -33,36 +31,6 @@ constexpr cli::Interface interface = {
     "iscsi cp --verify disk.img iscsi://192.0.2.10/iqn.2001-04.com.example:disk1/1\n"
     "iscsi cp iscsi://192.0.2.10/iqn.2001-04.com.example:disk1/1 backup.img\n",
     1};
-
-// SIGINT and SIGTERM end a copy in an orderly way.
-class Interrupt final : public io::Watcher {
-public:
-    Interrupt(io::Loop& loop, Copy& copy) : loop_(loop), copy_(copy) {
-        sigset_t set;
-        ::sigemptyset(&set);
-        ::sigaddset(&set, SIGINT);
-        ::sigaddset(&set, SIGTERM);
-        ::sigprocmask(SIG_BLOCK, &set, nullptr);
-        fd_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-        watched_ = fd_ && loop.add(fd_.get(), EPOLLIN, *this);
-    }
-    ~Interrupt() {
-        if (watched_) loop_.remove(fd_.get(), *this);
-    }
-    void on_ready(uint32_t) override {
-        signalfd_siginfo info;
-        if (::read(fd_.get(), &info, sizeof info) <= 0) return;
-        if (stopped_) ::_exit(130);     // the second one: at once
-        stopped_ = true;
-        copy_.stop();
-    }
-
-private:
-    io::Loop& loop_;
-    Copy& copy_;
-    Fd fd_;
-    bool watched_ = false, stopped_ = false;
-};
 
 class Bar {
 public:
@@ -125,7 +93,12 @@ int cp_main(int argc, char** argv) {
     if (!destination) return tool_error(interface, destination.error().text());
 
     Copy copy(**loop, **source, **destination, plan);
-    Interrupt interrupt(**loop, copy);
+    bool interrupted = false;
+    auto signals = Signals::create(**loop, [&](int) {
+        if (interrupted) ::_exit(130);          // the second one: at once
+        interrupted = true;
+        copy.stop();
+    });
     Bar bar(!p.has("quiet") && ::isatty(STDERR_FILENO));
     const uint64_t begin = io::Loop::clock_ms();
     CopyResult result = copy.run([&](const CopyProgress& progress) { bar.show(progress); });

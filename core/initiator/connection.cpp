@@ -12,7 +12,6 @@
 namespace iscsi::initiator {
 namespace {
 
-constexpr size_t queue_capacity = 256;          // PDUs
 constexpr size_t reply_reserve = 4;             // kept for answers that the target provokes; below this we stop reading
 constexpr size_t bulk_threshold = 32 * 1024;
 constexpr size_t bulk_read_behind = 512;
@@ -26,8 +25,8 @@ int get_socket_error(int fd) {
 
 }  // namespace
 
-Connection::Connection(io::Loop& loop, Owner& owner, size_t buffer)
-    : loop_(loop), owner_(owner), flush_later_(loop, [this] { flush(); }), queue_(queue_capacity),
+Connection::Connection(io::Loop& loop, Owner& owner, size_t buffer, size_t queue)
+    : loop_(loop), owner_(owner), flush_later_(loop, [this] { flush(); }), queue_(std::max<size_t>(queue, 16)),
       capacity_(std::max<size_t>(buffer, 4096)) {}
 
 Connection::~Connection() { close(); }
@@ -190,12 +189,12 @@ void Connection::flush() {
     }
     if (state_ != State::open) return;
     const uint32_t epoch = epoch_;
-    if ((starved_ && space() >= queue_capacity / 2) || (watch_sent_ && progress)) {
+    if ((starved_ && space() >= queue_.size() / 2) || (watch_sent_ && progress)) {
         starved_ = watch_sent_ = false;
         owner_.room();
         if (epoch != epoch_) return;
     }
-    if (paused_ && space() >= queue_capacity / 2) {
+    if (paused_ && space() >= queue_.size() / 2) {
         paused_ = false;
         update_events();
         parse();                        // what is in the buffer already does not wake us

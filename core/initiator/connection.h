@@ -50,7 +50,8 @@ public:
         ~Owner() = default;
     };
 
-    Connection(io::Loop& loop, Owner& owner, size_t buffer = 128 * 1024);
+    // `queue`: PDUs that wait to be sent, at least 16.
+    Connection(io::Loop& loop, Owner& owner, size_t buffer = 128 * 1024, size_t queue = 256);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;

@@ -70,7 +70,7 @@ bool parse_send_targets(Bytes text, const std::string& host, uint16_t port, Disc
 class Discovery::Work final : private Connection::Owner {
 public:
     Work(io::Loop& loop, DiscoverySettings settings, Done done)
-        : loop_(loop), settings_(std::move(settings)), done_(std::move(done)), connection_(loop, *this, 32 * 1024),
+        : loop_(loop), settings_(std::move(settings)), done_(std::move(done)), connection_(loop, *this, 32 * 1024, 16),
           deadline_(loop, [this] { fail(DiscoveryFailure::Kind::timeout, "no answer in time", ETIMEDOUT); }),
           deliver_later_(loop, [this] { Done(std::move(done_))(std::move(result_)); }), text_(max_text) {
         settings_.login.offers.discovery = true;

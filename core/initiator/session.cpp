@@ -37,7 +37,7 @@ std::array<uint8_t, 6> random_isid() {
 
 Session::Session(io::Loop& loop, SessionConfig settings, SessionOwner& owner)
     : loop_(loop), settings_(within_limits(std::move(settings))), owner_(owner),
-      connection_(loop, *this, settings_.receive_buffer), step_timer_(loop, [this] { on_step_timer(); }),
+      connection_(loop, *this, settings_.receive_buffer, std::min<size_t>(256, 2 * settings_.max_commands + 16)), step_timer_(loop, [this] { on_step_timer(); }),
       tick_(loop, [this] { on_tick(); }), fail_later_(loop, [this] { fail_requests(); }), tasks_(settings_.max_commands) {
     requeue_all();                              // makes the free list
 }

@@ -1,0 +1,18 @@
+# iscsi attach and detach in a guest whose kernel has nbd: file system, target killed under load, time-out, in-use check.
+target_start
+target_disk disk.img 128M
+echo $TGTD_PID > tgtd.pid
+guest_tools ov
+cat > hook <<'H'
+#!/bin/bash
+. "$E2E_DIR/lib.sh"
+case $1 in
+  kill) kill -9 "$(cat tgtd.pid)";;
+  start) rm -f /run/tgtd/*; target_start && target_disk disk.img 128M && echo $TGTD_PID > tgtd.pid;;
+esac
+H
+chmod 755 hook
+printf '%s\n' "IQN=$IQN PORTAL=$PORTAL" > ov/etc/vm.env
+guest attach -o ov -H ./hook -m 300 -T 200
+kill -9 "$(cat tgtd.pid)" 2>/dev/null
+finish

@@ -1,0 +1,33 @@
+#!/bin/sh
+# /dev/nbd0 by iscsi attach: used, lost, back again, detached.
+. /lib/vm.sh; . /etc/vm.env
+ok() { echo "ok   $*"; }
+bad() { echo "FAIL $*"; dmesg | tail -n 5; }
+want() { name=$1; shift; if "$@" > /run/last 2>&1; then ok "$name"; else bad "$name: $(tail -n 3 /run/last)"; fi; }
+unwanted() { name=$1; shift; if "$@" > /run/last 2>&1; then bad "$name: went through"; else ok "$name"; fi; }
+modprobe nbd 2>/dev/null
+URL=iscsi://$PORTAL/$IQN/1
+want "attach" iscsi attach --timeout 60 "$URL"
+[ -b /dev/nbd0 ] && [ "$(cat /sys/block/nbd0/size)" = 262144 ] && ok "the device has the unit's size" || bad "no /dev/nbd0"
+want "mkfs" mkfs.ext4 -q -F /dev/nbd0
+want "mount" mount -t ext4 /dev/nbd0 /mnt
+dd if=/dev/urandom of=/mnt/a bs=64k count=200 2>/dev/null; sync
+unwanted "detach refuses while it is mounted" iscsi detach /dev/nbd0
+(dd if=/dev/urandom of=/mnt/b bs=64k count=400 conv=fsync 2>/dev/null; echo $? > /run/dd) & writer=$!
+sleep 0.5; host kill; sleep 3; host start; wait $writer
+[ "$(cat /run/dd)" = 0 ] && ok "a write outlives the target's death" || bad "the write failed"
+sums=$(cd /mnt && sha256sum a b)
+want "umount" umount /mnt
+want "detach" iscsi detach /dev/nbd0
+unwanted "detach of what is not attached" iscsi detach /dev/nbd0
+want "attach again" iscsi attach --timeout 2 "$URL"
+want "fsck" e2fsck -fn /dev/nbd0
+want "mount again" mount -t ext4 -o ro /dev/nbd0 /mnt
+[ "$(cd /mnt && sha256sum a b)" = "$sums" ] && ok "checksums are equal" || bad "checksums differ"
+umount /mnt
+host kill; unwanted "I/O fails when the target stays away" dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct
+host start; n=0; until dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || [ $n -gt 50 ]; do sleep 0.3; n=$((n+1)); done
+[ $n -le 50 ] && ok "and works when it is back" || bad "does not come back"
+rss=$(awk '/VmRSS/ {print $2}' /proc/$(pidof iscsi)/status); [ "$rss" -lt 8192 ] && ok "the process is small ($rss kB)" || bad "RSS $rss kB"
+kill $(pidof iscsi); n=0; while pidof iscsi > /dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
+pidof iscsi > /dev/null && bad "SIGTERM does not end it" || ok "SIGTERM detaches"
