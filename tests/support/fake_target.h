@@ -42,7 +42,8 @@ public:
         out.insert(out.end(), data.begin(), data.end());
         out.resize(begin + pad4(data.size()));
         if (data_digest && !data.empty()) add_digest(out, begin);
-        if (socket_) (void)!::send(socket_.get(), out.data(), out.size(), MSG_NOSIGNAL);
+        out_.insert(out_.end(), out.begin(), out.end());
+        flush();
     }
 
     // Grants what a Login Request asks for; `text` is "A=1|B=2".
@@ -85,7 +86,15 @@ private:
         out.resize(out.size() + 4);
         wire::put_digest(&out[out.size() - 4], crc);
     }
-    void on_ready(uint32_t) override {
+    void flush() {
+        if (!socket_) return;
+        ssize_t n = out_.empty() ? 0 : ::send(socket_.get(), out_.data(), out_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) out_.erase(out_.begin(), out_.begin() + n);
+        loop_.modify(socket_.get(), EPOLLIN | (out_.empty() ? 0u : uint32_t(EPOLLOUT)), *this);
+    }
+    void on_ready(uint32_t events) override {
+        if (events & EPOLLOUT) flush();
+        if (!(events & ~uint32_t(EPOLLOUT))) return;
         uint8_t block[65536];
         ssize_t n = ::recv(socket_.get(), block, sizeof block, MSG_DONTWAIT);
         if (n == 0) return close();
@@ -110,7 +119,7 @@ private:
     io::Loop& loop_;
     Fd socket_;
     Script script_;
-    std::vector<uint8_t> in_;
+    std::vector<uint8_t> in_, out_;
 };
 
 }  // namespace iscsi::test
