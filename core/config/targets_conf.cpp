@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <tuple>
 
 #include "core/base/fd.h"
 
@@ -237,18 +239,19 @@ private:
         if (open.size() >= size_t(max_depth)) {
             mistake(fresh.key_place, "blocks are nested too deep");
         }
-        ConfEntry* target = nullptr;
-        for (ConfEntry& e : block->entries) {
-            if (e.key != fresh.key) continue;
-            if (e.block && e.value == fresh.value) target = &e;
-            if (!e.block && !warned(fresh.key_place))
-                mistake(fresh.key_place, "<" + key + "> stands here as a block and at " + e.key_place.text() + " as a plain line; use one form in a target");
-        }
-        if (!target) {
+        if (const auto plain = plain_.find({block, fresh.key}); plain != plain_.end() && !warned(fresh.key_place))
+            mistake(fresh.key_place, "<" + key + "> stands here as a block and at " + block->entries[plain->second].key_place.text() +
+                                         " as a plain line; use one form in a target");
+        const auto [known, is_new] = blocks_.try_emplace({block, fresh.key, fresh.value}, block->entries.size());
+        if (is_new) {
             fresh.block = std::make_unique<ConfBlock>();
-            if (!add(*block, std::move(fresh))) return;
-            target = &block->entries.back();
+            if (!add(*block, std::move(fresh))) {
+                blocks_.erase(known);
+                return;
+            }
+            block_keys_.try_emplace({block, key}, known->second);
         }
+        ConfEntry* target = &block->entries[known->second];
         if (empty) return;
         open.push_back({key, place(s, line, 0), target->block.get()});
         block = target->block.get();
@@ -268,10 +271,11 @@ private:
             else e.value = unquote(value);
         }
         if ((e.key == "include" || e.key == "Include" || e.key == "INCLUDE") && e.has_value) return include(s, e.key_place, e.value, block);
-        for (const ConfEntry& other : block.entries)
-            if (other.key == e.key && other.block && !warned(e.key_place))
-                mistake(e.key_place, "'" + e.key + "' stands here as a plain line and at " + other.key_place.text() + " as a block; use one form in a target", 1);
-        add(block, std::move(e));
+        if (const auto other = block_keys_.find({&block, e.key}); other != block_keys_.end() && !warned(e.key_place))
+            mistake(e.key_place, "'" + e.key + "' stands here as a plain line and at " + block.entries[other->second].key_place.text() +
+                                     " as a block; use one form in a target", 1);
+        const std::string key = e.key;
+        if (add(block, std::move(e))) plain_.try_emplace({&block, key}, block.entries.size() - 1);
     }
 
     std::string here_document(Source& s, std::string_view mark, const ConfPlace& began) {
@@ -321,6 +325,9 @@ private:
 
     TargetsConf& out_;
     size_t entries_ = 0;
+    // Where a key first stands in a block, as a plain line and as a block; and where a block of a name is.
+    std::map<std::pair<const ConfBlock*, std::string>, size_t> plain_, block_keys_;
+    std::map<std::tuple<const ConfBlock*, std::string, std::string>, size_t> blocks_;
 };
 
 }  // namespace
