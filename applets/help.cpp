@@ -1,5 +1,5 @@
 // --help, made from the same tables that parse() reads. A file of its own: the generator of the manual pages and completions
-// (manual/generate.cpp) puts another help() in its place and so gets at the tables of every applet.
+// (scripts/manual/generate.cpp) puts another help() in its place and so gets at the tables of every applet.
 #include <algorithm>
 
 #include "applets/cli.h"

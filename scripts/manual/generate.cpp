@@ -20,7 +20,7 @@
 #include "core/base/file.h"
 #include "core/config/record_keys.h"
 #include "core/initiator/initiator_error.h"
-#include "manual/shells.h"
+#include "scripts/manual/shells.h"
 
 namespace iscsi::cli {
 

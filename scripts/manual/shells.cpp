@@ -1,4 +1,4 @@
-#include "manual/shells.h"
+#include "scripts/manual/shells.h"
 
 #include <cstring>
 
