@@ -79,6 +79,7 @@ Result<std::shared_ptr<Store>> File::open(const char* type, const std::string& p
     ::fcntl(file->fd_.get(), F_SETFL, ::fcntl(file->fd_.get(), F_GETFL) & ~O_NONBLOCK);
     file->preferred_block_ = uint32_t(st.st_blksize);
     file->learn_medium();
+    file->low_ = options.write_behind ? options.write_behind : write_behind_mark();
     file->size_ = file->look_at_size();
     // mincore tells the truth only to who could write the file anyway; else it calls every page resident.
     file->mappable_ = !file->direct_ && !file->sync_ &&
@@ -88,7 +89,6 @@ Result<std::shared_ptr<Store>> File::open(const char* type, const std::string& p
 
 void File::learn_medium() {
     in_memory_ = !device_ && lives_in_memory(fd_.get());
-    low_ = write_behind_mark();
     if (!direct_) return;
     alignment_ = 4096;
     int logical = 0;

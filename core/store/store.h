@@ -104,6 +104,7 @@ struct OpenOptions {
     bool direct = false;            // bsoflags direct: O_DIRECT
     uint32_t block_size = 512;      // bytes, the logical unit's
     std::string options;            // bsopts
+    uint64_t write_behind = 0;      // dirty bytes at which write-back is asked for; 0: by the memory there is
 };
 
 // bstype: rdwr, aio (file or block device; aio is O_DIRECT and takes no flags), null, ram (path is a size: "64M"). Opening a file read-write that

@@ -231,3 +231,33 @@ TEST_CASE("a retired store lets go of its file") {
     CHECK((*opened)->map(0, 65536, false).empty());
     CHECK(perform(**opened, Op::write, 0, data) == EIO);
 }
+
+TEST_CASE("write-behind: at the mark one write goes to a thread, and the loop goes on") {
+    TempDir dir;
+    OpenOptions options;
+    options.write_behind = 64 << 10;
+    auto opened = open_store("rdwr", make_file(dir / "disk", 4 * mib), options);
+    REQUIRE(opened);
+    Store& s = **opened;
+    auto data = pattern(32 << 10, 1);
+    Request r;
+    r.op = Op::write;
+    r.data = data;
+    r.length = data.size();
+    ssize_t n = s.try_write(data, 0);
+    if (n == -EAGAIN) return;               // a machine so slow that writes rest already
+    CHECK(n == 32 << 10);
+    CHECK(s.fd_for(r) >= 0);
+    if (s.try_write(data, 32 << 10) == -EAGAIN) return;
+    CHECK(s.try_write(data, 64 << 10) == -EAGAIN);
+    CHECK(s.fd_for(r) == -1);               // not by io_uring either: perform() is to start the write-back
+    CHECK(perform(s, Op::write, 64 << 10, data) == 0);
+    CHECK(s.fd_for(r) >= 0);
+    n = s.try_write(data, 96 << 10);
+    CHECK((n == 32 << 10 || n == -EAGAIN));
+    s.done_through_fd(r);
+    s.done_through_fd(r);
+    CHECK(s.fd_for(r) == -1);
+    CHECK(range(s, Op::flush, 0, 0) == 0);
+    CHECK(s.fd_for(r) >= 0);
+}
