@@ -1,0 +1,85 @@
+#!/bin/bash
+# deb.sh [-a ARCHITECTURE] [-o DIR] [BUILD_DIR] : two packages of the binary in BUILD_DIR. iscsi-static has links by
+# update-alternatives and no services, beside tgt and open-iscsi; iscsi-drop-in takes the place of both. Prints the files made.
+set -eu
+top=$(cd "$(dirname "$0")/../.." && pwd); out=$PWD architecture=$(dpkg --print-architecture)
+while getopts "a:o:" o; do case $o in a) architecture=$OPTARG;; o) out=$OPTARG;; *) exit 64;; esac; done; shift $((OPTIND-1))
+dir=${1:-$top/build}; packaging=$top/scripts/packaging
+version=$(sed -n 's/^project(iscsi VERSION \([0-9.]*\).*/\1/p' "$top/CMakeLists.txt")-1
+date=$(sed -n 's/^set(ISCSI_DATE \([0-9-]*\)).*/\1/p' "$top/CMakeLists.txt")
+maintainer=${DEB_MAINTAINER:-iscsi maintainers <iscsi@example.org>}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date -u -d "$date" +%s)}
+umask 022
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+mkdir -p "$out"
+
+common() { # ROOT PACKAGE : what both have
+    local root=$1 doc=$1/usr/share/doc/$2
+    DESTDIR=$root cmake --install "$dir" --prefix /usr > /dev/null
+    strip --strip-all -R .comment -R .note "$root/usr/bin/iscsi" 2>/dev/null || :     # a foreign strip cannot; the build has done it
+    find "$root/usr/share/man" -type f -exec gzip -9n {} +
+    mkdir -p "$doc"
+    printf 'iscsi (%s) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' "$version" "${version%-*}" "$maintainer" \
+        "$(date -u -R -d "$date")" | gzip -9n > "$doc/changelog.Debian.gz"
+    sed 's/^$/./; s/^/ /' "$top/LICENSE" > "$work/license"
+    sed -e "s/@YEAR@/${date%%-*}/" -e "/@LICENSE@/{r $work/license" -e 'd}' "$packaging/debian/copyright" > "$doc/copyright"
+    mkdir -p "$root/usr/share/lintian/overrides"
+    # one static file is the point of it
+    printf '%s: statically-linked-binary [usr/bin/iscsi]\n%s: embedded-library *\n' "$2" "$2" > "$root/usr/share/lintian/overrides/$2"
+}
+scripts() { # ROOT FLAVOUR NAMES
+    local script
+    for script in "$packaging/debian/$2".*; do
+        sed "s/@NAMES@/$3/" "$script" > "$1/DEBIAN/${script##*.}"
+        chmod 755 "$1/DEBIAN/${script##*.}"
+    done
+}
+control() { # ROOT PACKAGE, stdin: further fields
+    (cd "$1" && find usr -type f -printf '%P\0' | LC_ALL=C sort -z | sed -z 's,^,usr/,' | xargs -0 md5sum > DEBIAN/md5sums)
+    { printf 'Package: %s\nSource: iscsi\nVersion: %s\nArchitecture: %s\nMaintainer: %s\nInstalled-Size: %s\nSection: net\nPriority: optional\n' \
+        "$2" "$version" "$architecture" "$maintainer" "$(du -k -s --exclude=DEBIAN "$1" | cut -f 1)"; cat; } > "$1/DEBIAN/control"
+    find "$1" -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0r touch -h -d "@$SOURCE_DATE_EPOCH"
+    dpkg-deb --root-owner-group -Zxz --build "$1" "$out/$2_${version}_$architecture.deb" > /dev/null
+    echo "$out/$2_${version}_$architecture.deb"
+}
+
+root=$work/static; mkdir -p "$root/DEBIAN"; common "$root" iscsi-static
+names=$(cd "$root/usr/sbin" && echo *)
+rm -r "${root:?}/usr/sbin" "$root/usr/bin/iscsiadm" "${root:?}/etc" "$root/usr/libexec"
+find "$root/usr/lib/systemd" -type f ! -name 'iscsi-export@.service' -delete
+# pages and completions of the names that are not ours alone
+for name in $names; do rm -f "$root"/usr/share/man/man8/"$name".8.gz "$root/usr/share/bash-completion/completions/$name" "$root/usr/share/fish/vendor_completions.d/$name.fish"; done
+rm -r "$root/usr/share/man/man5"
+scripts "$root" static "$names"
+for name in $names; do echo "interest-noawait /usr/sbin/$name"; done > "$root/DEBIAN/triggers"
+control "$root" iscsi-static <<END
+Conflicts: iscsi-drop-in
+Description: iSCSI target, initiator and tools in one static binary
+ The commands of tgt and of open-iscsi, and iscsi export, ls, inq, cp and
+ bench, in one file that needs no library.
+ .
+ This package lives beside tgt and open-iscsi: their names lead to it where
+ they are not installed (update-alternatives); "iscsi NAME" always does.
+END
+
+root=$work/drop-in; mkdir -p "$root/DEBIAN"; common "$root" iscsi-drop-in
+install -d "$root/etc/init.d"
+install -m 755 "$packaging"/sysv/* "$root/etc/init.d/"
+install -D -m 755 "$packaging/initramfs-tools/hook" "$root/usr/share/initramfs-tools/hooks/iscsi"
+install -D -m 755 "$packaging/initramfs-tools/local-top" "$root/usr/share/initramfs-tools/scripts/local-top/iscsi"
+scripts "$root" drop-in "$names"
+(cd "$root" && find etc -type f -printf '/etc/%P\n') | LC_ALL=C sort > "$root/DEBIAN/conffiles"
+control "$root" iscsi-drop-in <<END
+Depends: init-system-helpers (>= 1.54~)
+Recommends: kmod
+Provides: open-iscsi (= 2.1.8-1), tgt (= 1:1.0.85-1)
+Conflicts: iscsi-static, open-iscsi, tgt
+Replaces: iscsi-static, open-iscsi, tgt
+Description: iSCSI target and initiator in place of tgt and open-iscsi
+ The commands, services and configuration files of tgt and of open-iscsi, and
+ iscsi export, ls, inq, cp and bench, in one static binary that needs no
+ library.
+ .
+ This package takes the place of tgt and open-iscsi; their configuration is
+ read as it is.
+END
