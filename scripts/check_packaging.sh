@@ -42,9 +42,10 @@ have fish && check "fish: option" same "--chap" "$(fish -c "source '$root/usr/sh
 
 scripts=$(find $packaging -type f | while read -r f; do head -n 1 "$f" | grep -q '^#!.*\(sh\|openrc-run\|rc.common\)' && echo "$f"; done)
 for script in $scripts; do
-    case $script in *.bash) check "bash $script" bash -n "$script";; *) check "sh $script" dash -n "$script";; esac
+    if head -n 1 "$script" | grep -q bash; then shell=bash interpreter=bash; else shell=sh interpreter=dash; fi
+    check "$shell $script" $interpreter -n "$script"
+    have shellcheck && check "shellcheck $script" shellcheck -s $shell -S warning "$script"
 done
-have shellcheck && check shellcheck shellcheck -s sh -S warning $scripts
 if have systemd-analyze; then
     for unit in tgt.service iscsid.service iscsid.socket open-iscsi.service iscsi-export@vdb.service; do
         # what it says of units and programs that this machine lacks is no mistake of ours

@@ -63,14 +63,16 @@ Description: iSCSI target, initiator and tools in one static binary
 END
 
 root=$work/drop-in; mkdir -p "$root/DEBIAN"; common "$root" iscsi-drop-in
-install -d "$root/etc/init.d"
-install -m 755 "$packaging"/sysv/* "$root/etc/init.d/"
+# What lies in /etc is brought by postinst: files of tgt and open-iscsi stay what they are, and dpkg asks nothing.
+mkdir -p "$root/usr/share/iscsi"
+mv "$root/etc/tgt" "$root/etc/iscsi" "$root/usr/share/iscsi/"
+rm -r "${root:?}/etc" "$root/usr/share/iscsi/tgt/conf.d"
+install -D -m 755 -t "$root/usr/share/iscsi/init.d" "$packaging"/sysv/*
 install -D -m 755 "$packaging/initramfs-tools/hook" "$root/usr/share/initramfs-tools/hooks/iscsi"
 install -D -m 755 "$packaging/initramfs-tools/local-top" "$root/usr/share/initramfs-tools/scripts/local-top/iscsi"
 scripts "$root" drop-in "$names"
-(cd "$root" && find etc -type f -printf '/etc/%P\n') | LC_ALL=C sort > "$root/DEBIAN/conffiles"
 control "$root" iscsi-drop-in <<END
-Depends: init-system-helpers (>= 1.54~)
+Pre-Depends: init-system-helpers (>= 1.54~)
 Recommends: kmod
 Provides: open-iscsi (= 2.1.8-1), tgt (= 1:1.0.85-1)
 Conflicts: iscsi-static, open-iscsi, tgt
