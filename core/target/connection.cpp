@@ -14,7 +14,8 @@ constexpr size_t login_data_limit = 8192;       // RFC 7143 §13.12: the default
 }
 
 Connection::Connection(Worker& worker, Fd socket)
-    : worker_(worker), socket_(std::move(socket)), reader_(login_data_limit), pump_later_(*worker.loop, [this] { pump(); }),
+    : worker_(worker), socket_(std::move(socket)), reader_(login_data_limit),
+      start_waiting_(*worker.loop, [this] { start_waiting(); }), pump_later_(*worker.loop, [this] { pump(); }),
       timer_(*worker.loop, [this] {
           if (phase_ == Phase::login)
               close("login took too long");
@@ -32,12 +33,14 @@ bool Connection::start() {
         return false;
     peer_address_ = io::from_sockaddr(reinterpret_cast<sockaddr*>(&peer), peer_length).host();
     local_ = io::from_sockaddr(reinterpret_cast<sockaddr*>(&local), local_length);
-    int on = 1, idle = 60, interval = 15, count = 6;        // a peer that vanished is noticed in 150 s
+    int on = 1, idle = 60, interval = 15, count = 6;        // a peer that vanished is noticed in 150 s,
+    unsigned stall_ms = 150'000;                            // and so is one that takes nothing of what we send
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &stall_ms, sizeof stall_ms);
     login_ = std::make_unique<Login>(worker_.directory, peer_address_);
     watched_ = EPOLLIN;
     if (!worker_.loop->add(socket_.get(), watched_, *this)) return false;
@@ -155,11 +158,16 @@ uint32_t Connection::exp_cmd_sn() const { return session_ ? session_->window.exp
 
 uint32_t Connection::max_cmd_sn() {
     if (!session_) return exp_cmd_sn();
-    return session_->window.max_cmd_sn(session_->tasks());
+    return session_->window.max_cmd_sn(session_->tasks() + uint32_t(waiting_.size()));
 }
 
 void Connection::ping() {
-    if (phase_ != Phase::full_feature || !session_ || !session_->target) return;
+    if (phase_ != Phase::full_feature || !session_) return;
+    if (session_->discovery()) {            // anybody may open one: it must not stay for nothing
+        const uint64_t limit = worker_.options.discovery_timeout_s * uint64_t(1000), quiet = worker_.loop->now_ms() - last_heard_ms_;
+        if (quiet >= limit) return close("discovery session is idle");
+        return timer_.arm(limit - quiet);
+    }
     TargetConfig config = session_->target->config();
     if (config.nop_interval <= 0) return;
     timer_.arm(uint64_t(config.nop_interval) * 1000);

@@ -34,6 +34,10 @@ public:
     void unqueue(Task& task);
     void forget(Task& task);                        // it is aborted: nothing is sent of it, nothing more received for it
     void schedule_pump() { pump_later_.schedule(); }
+    void task_ended() { if (!waiting_.empty()) start_waiting_.schedule(); }
+    // Commands that wait for their turn: is there one of this tag, or (lun) of this logical unit; they are aborted.
+    bool waits(uint32_t itt, const uint64_t* lun) const;
+    void drop_waiting(const uint64_t* lun);
     void resume_reading();
     void async_message(wire::AsyncEvent event, uint16_t parameter1, uint16_t parameter2, uint16_t parameter3);
     void tmf_response(uint32_t itt, wire::TmfResult result);
@@ -67,6 +71,7 @@ private:
     void release_held();
     bool perform(const wire::Bhs& header, Bytes ahs, Bytes data);
     bool scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
+    bool start(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
     bool data_out(const wire::DataOut& header, Bytes data);
     const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);
     bool tmf_request(const wire::TmfRequest& header);
@@ -76,9 +81,17 @@ private:
     bool text_request(const wire::TextRequest& header, Bytes data);
     void text_answer(const wire::TextRequest& header, Bytes data, bool final, bool more);
     bool text_keys(wire::TextKeys keys, std::string& answer);
+    bool visible(const Target& target, bool by_account) const;
     bool nop_out(const wire::NopOut& header, Bytes data);
     bool logout_request(const wire::LogoutRequest& header);
     bool reject(wire::RejectReason reason, const wire::Bhs& header);
+
+    // Commands that wait for older ones (task_set.cpp)
+    bool must_wait(const wire::ScsiCommand& header, size_t before) const;
+    bool put_aside(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
+    std::optional<bool> put_aside(const wire::DataOut& header, Bytes data);
+    std::vector<HeldCommand> take_waiting(uint32_t itt);
+    void start_waiting();
 
     // Data-Out of a task (data_out.cpp)
     MutableBytes take_landing(size_t length);
@@ -144,8 +157,13 @@ private:
     Task* send_tail_ = nullptr;
     std::vector<HeldCommand> held_;
     size_t held_bytes_ = 0;
+    std::vector<HeldCommand> waiting_;              // oldest first, unsolicited data behind its command; cmd_sn: bytes set aside
+    size_t waiting_bytes_ = 0;
+    io::Deferred start_waiting_;
+    std::string user_;                              // who authenticated; empty: nobody
     std::vector<uint8_t> text_;                     // a text negotiation over several PDUs (C bit)
-    std::vector<uint8_t> text_reply_;               // what of a long answer is still to be sent
+    std::vector<uint8_t> text_reply_;               // a long answer,
+    size_t text_sent_ = 0;                          // and how much of it has gone
     uint32_t text_itt_ = wire::reserved_tag, text_ttt_ = 0;
     std::unique_ptr<nego::Negotiation> text_negotiation_;   // from the first text of a sequence to its F bit (§6.4)
     Buffer landing_;                                // a payload on its way in, of this PDU only

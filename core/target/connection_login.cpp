@@ -87,6 +87,7 @@ bool Connection::enter_full_feature() {
     if (!session->admit()) return login_complete();     // another loop was faster with a session of this nexus: take its place
     session_ = &worker_.add(std::move(session));
     session_->attach(*this);
+    user_ = login_->user();
     login_reply_.header.tsih = sid;
     login_send(login_reply_);
     login_reply_ = {};
@@ -99,6 +100,7 @@ bool Connection::enter_full_feature() {
     phase_ = Phase::full_feature;
     timer_.cancel();
     last_heard_ms_ = worker_.loop->now_ms();
+    if (session_->discovery()) timer_.arm(worker_.options.discovery_timeout_s * uint64_t(1000));
     if (session_->target) {
         if (int interval = session_->target->config().nop_interval; interval > 0) timer_.arm(uint64_t(interval) * 1000);
         log::debug("session %u: %s (%s) logged in to %s", unsigned(sid), record->initiator.c_str(), peer_address_.c_str(),

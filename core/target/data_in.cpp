@@ -214,6 +214,7 @@ void Connection::count_data_in() {
 void Connection::retire_after(Task& task) {
     record_->response_pdus.store(record_->response_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     account_done(task);
+    session_->answered();
 }
 
 void Connection::produce_status(Task& task) {

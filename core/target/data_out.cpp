@@ -97,7 +97,7 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
         return false;
     }
     landing_lu_.reset();
-    if (!task) return true;
+    if (!task) return waiting_.empty() ? true : put_aside(header, data).value_or(true);
     // §7.9: a gap in DataSN is taken as a digest error, and by §7.8 b the task ends once all its data has come.
     const bool out_of_sequence = header.data_sn != burst->exp_data_sn;          // §11.7.5
     if (out_of_sequence) task->failed = task->data_lost = true;

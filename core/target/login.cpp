@@ -122,7 +122,8 @@ Login::Outcome Login::first_text(wire::TextKeys keys, Reply& reply) {
         limits = config.limits;
         limits.alias = config.alias;
     }
-    if (limits.max_recv_data_segment == default_max_recv) limits.max_recv_data_segment = declared_max_recv;
+    // A discovery session is open to all and has but short requests: 8 KiB it stays.
+    if (target_ && limits.max_recv_data_segment == default_max_recv) limits.max_recv_data_segment = declared_max_recv;
     // One connection a session, ErrorRecoveryLevel 0, data in order: what the data path is built for.
     limits.max_connections = 1;
     limits.error_recovery_level = 0;

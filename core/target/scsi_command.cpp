@@ -15,6 +15,7 @@ namespace {
 constexpr uint8_t ahs_extended_cdb = 1, ahs_bidi_read_length = 2;      // §11.2.2.1
 // Parameter lists longer than this are refused by every command we have; COMPARE AND WRITE moves 2 x 255 blocks of 4096.
 constexpr uint64_t max_parameter_list = 4 * 1024 * 1024;
+constexpr uint32_t long_parameter_list = 64 * 1024;     // counts as memory of transfers
 
 uint64_t now_us() {
     timespec t{};
@@ -56,10 +57,10 @@ static void command_done(scsi::Command& command) {
 bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data) {
     using C = wire::ScsiCommand;
     auto bhs = wire::header_cast<wire::Bhs>(header);
-    const bool write = header.flags & C::write_bit, read = header.flags & C::read_bit, final = header.flags & wire::final_bit;
+    const bool write = header.flags & C::write_bit, final = header.flags & wire::final_bit;
     if (!final && !write) return reject(RejectReason::invalid_pdu_field, bhs);
     if (header.itt == wire::reserved_tag) return reject(RejectReason::invalid_pdu_field, bhs);
-    if (session_->find(header.itt)) return reject(RejectReason::task_in_progress, bhs);
+    if (session_->find(header.itt) || waits(header.itt, nullptr)) return reject(RejectReason::task_in_progress, bhs);
     const nego::Params& params = session_->params;
     if (!data.empty()) {
         if (!write || !params.immediate_data) return reject(RejectReason::protocol_error, bhs);
@@ -69,7 +70,14 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
     if (!final && params.initial_r2t) return reject(RejectReason::protocol_error, bhs);
     if (header.opcode & wire::immediate_bit && session_->tasks() > session_->window.last_max_cmd_sn() - session_->window.exp_cmd_sn() + 64)
         return reject(RejectReason::immediate_command_reject, bhs);
+    return put_aside(header, ahs, data) || start(header, ahs, data);
+}
 
+bool Connection::start(const wire::ScsiCommand& header, Bytes ahs, Bytes data) {
+    using C = wire::ScsiCommand;
+    auto bhs = wire::header_cast<wire::Bhs>(header);
+    const bool write = header.flags & C::write_bit, read = header.flags & C::read_bit, final = header.flags & wire::final_bit;
+    const nego::Params& params = session_->params;
     auto owner = worker_.take_task();
     Task& task = *owner;
     task.session = session_;
@@ -134,6 +142,15 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
             return true;
         }
         task.want = uint32_t(std::min<uint64_t>(c.length, out));
+        if (task.want > long_parameter_list) {
+            if (!worker_.cold_room()) {
+                c.status = scsi::Status::busy;
+                task.want = 0;
+                respond(task);
+                return true;
+            }
+            worker_.add_cold(task.charged = task.want);
+        }
         c.parameters.resize(task.want);
         break;
     case Flow::medium_write:

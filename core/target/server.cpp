@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/base/log.h"
 #include "core/io/resolve.h"
@@ -16,7 +17,9 @@ namespace iscsi::target {
 // A listening socket: one address and port (RFC 7143 §4.1.2 "Network Portal").
 class Server::Portal final : public io::Watcher {
 public:
-    Portal(Server& server, Fd socket, std::string name) : server_(server), socket_(std::move(socket)), name_(std::move(name)) {}
+    Portal(Server& server, Fd socket, std::string name)
+        : server_(server), socket_(std::move(socket)), name_(std::move(name)),
+          again_(server.loop(), [this] { server_.loop().modify(socket_.get(), EPOLLIN, *this); }) {}
     ~Portal() { server_.loop().remove(socket_.get(), *this); }
     Result<void> listen() { return server_.loop().add(socket_.get(), EPOLLIN, *this); }
     const std::string& name() const { return name_; }
@@ -26,8 +29,10 @@ private:
         for (int i = 0; i < 64; i++) {
             int fd = ::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
             if (fd < 0) {
-                if (errno == EMFILE || errno == ENFILE) log::warning("portal %s: out of file descriptors", name_.c_str());
-                return;
+                if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) return;
+                log::warning("portal %s: %s; tries again in a second", name_.c_str(), std::strerror(errno));
+                server_.loop().modify(socket_.get(), 0, *this);     // it stays readable: don't spin
+                return again_.arm(1000);
             }
             server_.accepted(Fd(fd));
         }
@@ -35,6 +40,7 @@ private:
     Server& server_;
     Fd socket_;
     std::string name_;
+    io::Timer again_;
 };
 
 Server::Server(Directory& directory, ServerOptions options) : directory_(directory), options_(std::move(options)) {}

@@ -56,7 +56,9 @@ void Session::publish() {
     };
     record->notify = [on_loop](wire::AsyncEvent event, uint16_t seconds) {
         on_loop([event, seconds](Session& s) {
-            for (Connection* c : s.connections) c->async_message(event, c->cid(), seconds, 0);
+            // §11.9.1: a logout request says how long in Parameter3; the drop events name the connection and when to come back.
+            const bool logout = event == wire::AsyncEvent::logout_request;
+            for (Connection* c : s.connections) c->async_message(event, logout ? 0 : c->cid(), logout ? 0 : seconds, logout ? seconds : 0);
         });
     };
     record->abort_tasks = [loop = worker.loop.get(), handle = handle_](std::optional<uint64_t> lun, std::function<void()> done) {
@@ -83,12 +85,21 @@ bool Session::has_tasks(uint64_t lun) const {
     return false;
 }
 
+bool Session::has_ordered_tasks(uint64_t lun) const {
+    if (ordered_count_ == 0) return false;
+    for (Task* head : table_)
+        for (Task* t = head; t; t = t->hash_next)
+            if (t->command.attribute == scsi::TaskAttribute::ordered && same_unit(t->command.lun, lun)) return true;
+    return false;
+}
+
 void Session::add(std::unique_ptr<Task> owner) {
     Task* task = owner.release();       // the table owns it from here
     Task*& head = table_[bucket(task->itt)];
     task->hash_next = head;
     head = task;
     task_count_++;
+    ordered_count_ += task->command.attribute == scsi::TaskAttribute::ordered;
 }
 
 std::unique_ptr<Task> Session::unlink(Task& task) {
@@ -97,6 +108,8 @@ std::unique_ptr<Task> Session::unlink(Task& task) {
         *place = task.hash_next;
         task.hash_next = nullptr;
         task_count_--;
+        ordered_count_ -= task.command.attribute == scsi::TaskAttribute::ordered;
+        if (task.connection) task.connection->task_ended();
         if (task.counters) task.counters->in_flight.store(task.counters->in_flight.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
         return std::unique_ptr<Task>(&task);
     }
@@ -104,6 +117,7 @@ std::unique_ptr<Task> Session::unlink(Task& task) {
 }
 
 void Session::retire(Task& task) {
+    answered_--;
     if (auto owner = unlink(task)) worker.give_back(std::move(owner));
 }
 
@@ -127,6 +141,7 @@ void Session::abort_all(const uint64_t* lun, std::function<void()> done) {
         for (Task* t = head; t; t = t->hash_next)
             if (!lun || same_unit(t->command.lun, *lun)) tasks.push_back(t);
     for (Task* t : tasks) abort(*t, nullptr);
+    for (Connection* c : connections) c->drop_waiting(lun);
     if (!done) return;
     Wait wait;
     for (const auto& t : aborted_)

@@ -34,6 +34,8 @@ public:
     bool discovery() const { return !target; }
     Task* find(uint32_t itt);
     bool has_tasks(uint64_t lun) const;             // LUN fields as on the wire, here and below
+    bool has_ordered_tasks(uint64_t lun) const;
+    uint32_t ordered_tasks() const { return ordered_count_; }
     void add(std::unique_ptr<Task> task);           // now findable by its ITT
     void retire(Task& task);                        // answered: forgotten and pooled
     // No answer will be sent. `done` is called once nothing of it is in flight any more, perhaps at once.
@@ -51,7 +53,9 @@ public:
     void detach(Connection& connection);            // the last one ends the session
     // Connections closed, tasks aborted; gone once nothing is in flight.
     void end(const char* why);
-    uint32_t tasks() const { return task_count_; }
+    // Tasks that hold a place in the command window: one whose status is being written does not (answered).
+    uint32_t tasks() const { return task_count_ - answered_; }
+    void answered() { answered_++; }                // retire() comes next
     // For callbacks that may outlive the session: points to nullptr then.
     std::shared_ptr<Session*> handle() const { return handle_; }
 
@@ -72,7 +76,7 @@ private:
     void check_waits();
 
     std::array<Task*, buckets> table_{};            // owning: chains through hash_next
-    uint32_t task_count_ = 0;
+    uint32_t task_count_ = 0, ordered_count_ = 0, answered_ = 0;
     std::vector<std::unique_ptr<Task>> aborted_;    // in flight still
     struct Wait { std::vector<const Task*> tasks; std::function<void()> done; };
     std::vector<Wait> waits_;

@@ -8,7 +8,7 @@ void Task::reset() {
     itt = cmd_sn = ref_cmd_sn = last_ttt_before = edtl = edtl_in = 0;
     flags = 0;
     immediate = false;
-    want = received = solicited = 0;
+    want = received = charged = solicited = 0;
     if (r2t_sn > 0 || open_bursts > 0 || bursts[0].exp_data_sn > 0) bursts = {};
     open_bursts = r2t_sn = 0;
     sent = data_sn = 0;

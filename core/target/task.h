@@ -47,6 +47,7 @@ struct Task {
     // Data-Out.
     uint32_t want = 0;                          // bytes that move: min(edtl, what the CDB asks)
     uint32_t received = 0;                      // bytes of `want` that have come
+    uint32_t charged = 0;                       // of a long parameter list, to the worker's memory of transfers
     uint32_t solicited = 0;                     // offset up to which data has come or is asked for
     std::array<Burst, max_bursts> bursts;
     uint32_t open_bursts = 0, r2t_sn = 0;

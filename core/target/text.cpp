@@ -8,7 +8,8 @@
 namespace iscsi::target {
 
 namespace {
-constexpr size_t max_text = 64 * 1024;
+constexpr size_t max_text = 64 * 1024;         // of a request
+constexpr size_t max_piece = 64 * 1024;        // of an answer; it has to fit the send batch
 }
 
 // One record: TargetName, then its address. We listen where the initiator reached us; that address is the one it can use.
@@ -19,10 +20,13 @@ static void list_target(const Target& target, const std::string& portal, std::st
     out += '\0';
 }
 
-// True if this initiator may know of the target: it passes the ACL, and a target that wants CHAP is shown in an
-// authenticated or open discovery like any other (its account is asked for at login).
-static bool visible(const Target& target, const SessionRecord& session, const std::string& peer) {
-    return target.config().acl.admits(session.initiator, peer);
+// True if this initiator may know of the target: the ACL admits it, and who authenticated with the account of some target
+// sees those that ask for nobody or for that account. Who did not, or with an account for discoveries only, shows at login
+// who it is.
+bool Connection::visible(const Target& target, bool by_account) const {
+    TargetConfig config = target.config();
+    if (!config.acl.admits(session_->record->initiator, peer_address_)) return false;
+    return !by_account || config.incoming_users.empty() || std::ranges::find(config.incoming_users, user_) != config.incoming_users.end();
 }
 
 bool Connection::text_request(const wire::TextRequest& header, Bytes data) {
@@ -35,6 +39,7 @@ bool Connection::text_request(const wire::TextRequest& header, Bytes data) {
     } else {
         text_.clear();              // §11.10.4: the reserved TTT starts anew
         text_reply_.clear();
+        text_sent_ = 0;
         text_negotiation_.reset();
         text_itt_ = header.itt;
     }
@@ -52,10 +57,14 @@ bool Connection::text_request(const wire::TextRequest& header, Bytes data) {
         text_.clear();
         text_reply_.assign(answer.begin(), answer.end());
     }
-    size_t piece = std::min<size_t>(text_reply_.size(), max_xmit_);
-    bool last = piece == text_reply_.size();
-    text_answer(header, Bytes(text_reply_).first(piece), last && final, !last);
-    text_reply_.erase(text_reply_.begin(), text_reply_.begin() + ptrdiff_t(piece));
+    size_t piece = std::min<size_t>({text_reply_.size() - text_sent_, max_xmit_, max_piece});
+    text_sent_ += piece;
+    bool last = text_sent_ == text_reply_.size();
+    text_answer(header, Bytes(text_reply_).subspan(text_sent_ - piece, piece), last && final, !last);
+    if (last) {
+        text_reply_.clear();
+        text_sent_ = 0;
+    }
     if (last && final && text_negotiation_) {       // §6.4: what was declared counts from the end of the negotiation
         max_xmit_ = text_negotiation_->params().max_xmit_data_segment;
         text_negotiation_.reset();
@@ -94,17 +103,22 @@ bool Connection::text_keys(wire::TextKeys keys, std::string& answer) {
     }
     if (auto ask = wire::find_value(keys, "SendTargets")) {
         const std::string portal = local_.portal();
+        const auto targets = directory.targets_by_age();
+        const bool by_account = !user_.empty() && std::ranges::any_of(targets, [&](const auto& t) {
+            TargetConfig config = t->config();
+            return std::ranges::find(config.incoming_users, user_) != config.incoming_users.end();
+        });
         if (*ask == "All") {
             if (!session_->discovery()) {
                 answer = std::string("SendTargets=Reject") + '\0';     // Appendix C: All is for discovery sessions
             } else {
-                for (const auto& t : directory.targets_by_age())
-                    if (!t->deleted && visible(*t, *session_->record, peer_address_)) list_target(*t, portal, answer);
+                for (const auto& t : targets)
+                    if (!t->deleted && visible(*t, by_account)) list_target(*t, portal, answer);
             }
         } else {
             std::string_view name = ask->empty() && session_->target ? std::string_view(session_->target->name()) : *ask;
             bool own = session_->target && session_->target->name() == name;
-            if (auto t = directory.find(name); t && !t->deleted && (own || (session_->discovery() && visible(*t, *session_->record, peer_address_))))
+            if (auto t = directory.find(name); t && !t->deleted && (own || (session_->discovery() && visible(*t, by_account))))
                 list_target(*t, portal, answer);
         }
     }

@@ -48,6 +48,11 @@ void Connection::abort_elsewhere(std::optional<uint64_t> lun, std::function<void
 void Connection::abort_task(const wire::TmfRequest& header, std::function<void()> done) {
     Task* task = session_->find(header.referenced_task_tag);
     if (task && same_unit(task->command.lun, header.lun)) return session_->abort(*task, std::move(done));
+    if (waits(header.referenced_task_tag, nullptr)) {
+        take_waiting(header.referenced_task_tag);
+        task_ended();
+        return done();
+    }
     // §11.6.1: not here. If its CmdSN may still come, before the function's own, it counts as received and aborted: its number
     // is used up by a PDU that does nothing.
     const uint32_t sn = header.ref_cmd_sn;
@@ -92,10 +97,11 @@ bool Connection::tmf_request(const wire::TmfRequest& header) {
         return phase_ != Phase::closed;
     case TmfFunction::query_task: {
         Task* task = session_->find(header.referenced_task_tag);
-        return answer(task && same_unit(task->command.lun, lun) ? TmfResult::succeeded : TmfResult::complete);
+        const bool here = task ? same_unit(task->command.lun, lun) : waits(header.referenced_task_tag, nullptr);
+        return answer(here ? TmfResult::succeeded : TmfResult::complete);
     }
     case TmfFunction::query_task_set:
-        return answer(session_->has_tasks(lun) ? TmfResult::succeeded : TmfResult::complete);
+        return answer(session_->has_tasks(lun) || waits(0, &lun) ? TmfResult::succeeded : TmfResult::complete);
     case TmfFunction::query_async_event:
         return answer(TmfResult::complete);
     case TmfFunction::abort_task_set:

@@ -27,6 +27,9 @@ Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l
       }) {}
 
 Worker::~Worker() {
+    // What is in flight comes back while the sessions that own it are still there.
+    while (!connections_.empty()) connections_.front()->close(nullptr);
+    engine.reset();
     while (tasks_) tasks_ = std::move(tasks_->pool_next);           // not by recursion
     while (transfers_) transfers_ = std::move(transfers_->next);
 }
@@ -75,6 +78,7 @@ std::unique_ptr<Task> Worker::take_task() {
 }
 
 void Worker::give_back(std::unique_ptr<Task> task) {
+    if (task->charged > 0) remove_cold(task->charged);
     if (pooled_tasks_ >= max_pooled) return;
     task->command.reset();
     if (task->command.parameters.capacity() > keep_parameters) std::vector<uint8_t>().swap(task->command.parameters);

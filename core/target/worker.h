@@ -26,6 +26,7 @@ struct ServerOptions {
     size_t max_cold_bytes = 4 * 1024 * 1024;// per worker: memory of transfers that wait for a disk
     unsigned max_connections = 4096;        // per process
     unsigned login_timeout_s = 15;
+    unsigned discovery_timeout_s = 60;      // a discovery session that asks nothing
     io::EngineOptions engine;
     // Called on any thread, one line's worth: "login", "logout", "error" … for `iscsi export`'s event lines.
     std::function<void(const char* event, const SessionRecord& session)> on_event;
@@ -64,7 +65,7 @@ public:
     Directory& directory;
     const ServerOptions& options;
     const std::unique_ptr<io::Loop> loop;
-    const std::unique_ptr<io::Engine> engine;
+    std::unique_ptr<io::Engine> engine;             // never replaced
     Buffer receive_buffer;
     wire::PduBatch batch;
     scsi::Chunk chunk;                              // for transfers that complete at once
