@@ -1,6 +1,7 @@
 // iscsid: the daemon that logs the kernel's initiator in and keeps it logged in. Set-up, options, signals; the work is
 // core/initiator's, the socket core/mgmt's.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -66,6 +67,19 @@ Result<Fd> take_socket() {
         return fd;
     }
     return mgmt::bind_iscsid_socket();
+}
+
+// A daemon that an initramfs has left behind: its root went away with the initramfs, and /proc and /sys with it. It makes
+// room for us; the sessions stay in the kernel, where we find them.
+bool replace_left_over() {
+    auto client = mgmt::IscsidClient::connect();
+    if (!client || client->daemon_pid() <= 0) return false;
+    struct stat own, theirs;
+    const std::string root = "/proc/" + std::to_string(client->daemon_pid()) + "/root";
+    if (::stat("/", &own) != 0 || ::stat(root.c_str(), &theirs) != 0) return false;
+    if (own.st_dev == theirs.st_dev && own.st_ino == theirs.st_ino) return false;
+    log::info("replacing iscsid with pid=%d, which runs in another root directory", client->daemon_pid());
+    return bool(client->call(mgmt::request(mgmt::IscsidRequest::stop), std::chrono::seconds(5)));
 }
 
 Result<void> write_pid_file(const std::string& path) {
@@ -209,6 +223,11 @@ int iscsid_main(int argc, char** argv) {
     log::open("iscsid", log::Sink::foreground, o.debug ? log::Level::debug : log::Level::info);
 
     auto socket = take_socket();
+    if (!socket && socket.error().code == EADDRINUSE && replace_left_over())
+        for (int tick = 0; tick < 100 && !socket; tick++) {
+            ::poll(nullptr, 0, 50);
+            socket = take_socket();
+        }
     if (!socket) {
         if (socket.error().code == EADDRINUSE) log::error("Can not bind IPC socket: another iscsid is running");
         else log::error("%s", socket.error().text().c_str());

@@ -247,6 +247,7 @@ std::optional<std::string> Sysfs::in_use(uint32_t sid) const {
     for (const std::string& n : names) numbers.push_back(read("/class/block/" + n + "/dev"));
 
     std::string mounts = slurp(proc_ + "/self/mountinfo", 4 << 20);
+    if (mounts.empty()) return "no list of mounts can be read, perhaps " + names.front();
     for (std::string_view rest = mounts; !rest.empty();) {
         std::string_view line = rest.substr(0, rest.find('\n'));
         rest.remove_prefix(std::min(line.size() + 1, rest.size()));

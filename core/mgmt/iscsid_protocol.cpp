@@ -149,6 +149,7 @@ Result<IscsidClient> IscsidClient::connect(int* why_not, std::string_view socket
     if (reply->error() != InitiatorError::none)
         return failure(reply->error(), std::string(reply->get("message").value_or("iscsid refused the connection")));
     client.daemon_version_ = reply->get("version").value_or("");
+    client.daemon_pid_ = int(reply->number("pid").value_or(0));
     return client;
 }
 

@@ -103,6 +103,7 @@ public:
     Result<IscsidMessage> call(IscsidMessage request, std::chrono::milliseconds limit);
 
     const std::string& daemon_version() const { return daemon_version_; }
+    int daemon_pid() const { return daemon_pid_; }          // 0 if it did not say
 
 private:
     explicit IscsidClient(Fd fd) : fd_(std::move(fd)) {}
@@ -113,6 +114,7 @@ private:
     std::string in_;
     std::vector<IscsidMessage> early_;      // replies that came while call() waited for another
     std::string daemon_version_;
+    int daemon_pid_ = 0;
 };
 
 inline IscsidMessage request(IscsidRequest kind) {

@@ -64,7 +64,7 @@ TEST_CASE("a disk is in use if anything on it or stacked on it is mounted") {
                          Row{"30 1 254:0 / /b rw - xfs /dev/mapper/vg-lv rw\n", "", "/dev/dm-0 on /b"},
                          Row{"30 1 0:40 / /c rw - btrfs /dev/sda1 rw\n", "", "/dev/sda1 on /c"},
                          Row{"garbage\n\n30\n", "Filename Type\n/dev/dm-0 partition 1 0 -2\n", "/dev/dm-0 as swap"},
-                         Row{"", "", nullptr}}) {
+                         Row{"", "", "no list of mounts can be read, perhaps sda"}}) {
         test::TempTree t;
         build(t);
         t.file("self/mountinfo", r.mounts);
