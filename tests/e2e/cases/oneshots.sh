@@ -1,6 +1,12 @@
 # The one-shots with a session of their own, in user space: iscsi ls, inq, bench, cp.
 target_start
 target_disk disk.img 64M
+if [ "$TARGET" = lio ]; then
+  guest_tools ov
+  printf '%s\n' "IQN=$IQN PORTAL=$PORTAL" > ov/etc/vm.env
+  guest oneshots -o ov -m 400 -T 300
+  finish
+fi
 d=$(bindir "$INITIATOR") || { fail "no programs"; exit 1; }
 I="timeout 60 $d/iscsi" URL=iscsi://$PORTAL/$IQN/1
 [ "$TARGET" = istgt ] && URL=iscsi://$PORTAL/$IQN/0
