@@ -1,5 +1,8 @@
 // iscsiadm -m node: records of targets, and login, logout, rescan and statistics of those that match.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "applets/iscsiadm/iscsiadm.h"
 
@@ -194,6 +197,11 @@ int node_mode(Tool& tool) {
     }
     auto nodes = tool.db.nodes(filter, r.login ? config::Database::Order::as_listed : config::Database::Order::sorted);
     if (nodes.empty()) {
+        std::string folder = tool.db.root() + "/nodes";
+        if (::access(folder.c_str(), R_OK | X_OK) != 0 && errno == EACCES) {
+            tool.error("read the node records in %s: Permission denied", folder.c_str());
+            return int(InitiatorError::database);
+        }
         if (r.json && !op && !r.login) tool.print_text("[]\n");
         tool.error("No records found");
         return none_found;
