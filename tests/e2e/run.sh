@@ -27,6 +27,10 @@ esac; done
 # the name spaces have no way out: what is fetched is fetched here
 KERNEL_DIR=$("$here/vm/fetch_kernel.sh") || { echo "FAIL no kernel for the guests"; echo "0 passed, 1 failed"; exit 1; }
 export KERNEL_DIR
+case " ${wanted[*]} " in *" dracut:"*)
+  DRACUT_DEBS=$("$here/vm/fetch_dracut.sh") || { echo "FAIL no dracut packages"; echo "0 passed, 1 failed"; exit 1; }
+  export DRACUT_DEBS;;
+esac
 passed=0 failed=0
 for c in "${wanted[@]}"; do
   IFS=: read -r name target initiator <<<"$c"

@@ -12,10 +12,11 @@ using kernel::Request;
 
 namespace {
 
-constexpr std::string_view tgtd_answer{
+using namespace std::string_view_literals;
+constexpr std::string_view tgtd_answer =
     "TargetPortalGroupTag=1\0HeaderDigest=None\0DataDigest=None\0DefaultTime2Wait=2\0DefaultTime2Retain=0\0"
     "ErrorRecoveryLevel=0\0InitialR2T=Yes\0ImmediateData=Yes\0MaxBurstLength=262144\0FirstBurstLength=65536\0"
-    "MaxOutstandingR2T=1\0MaxConnections=1\0DataPDUInOrder=Yes\0DataSequenceInOrder=Yes\0MaxRecvDataSegmentLength=8192\0", 322};
+    "MaxOutstandingR2T=1\0MaxConnections=1\0DataPDUInOrder=Yes\0DataSequenceInOrder=Yes\0MaxRecvDataSegmentLength=8192\0"sv;
 
 struct Rig {
     std::unique_ptr<io::Loop> loop = std::move(*io::Loop::create());
