@@ -259,6 +259,13 @@ void KernelSession::answer(InitiatorError error, const std::string& message) {
     Done done = std::move(done_);
     done_ = nullptr;
     if (done) done(error, message);
+    if (Done next = std::move(logout_after_)) {
+        logout_after_ = nullptr;
+        if (gone_ || error != InitiatorError::none)
+            next(InitiatorError::session_not_connected, "the session went away");
+        else
+            logout(std::move(next));
+    }
 }
 
 // The login as a whole takes too long for who asked for it; or only the scan does.

@@ -131,6 +131,7 @@ private:
     uint32_t attempts_ = 0;
     uint64_t started_ms_ = 0;
     Done done_;
+    Done logout_after_;                         // a logout asked for while the login's scan still runs
     io::Timer timer_;                           // of the phase
     io::Timer limit_;                           // of the whole login
 };

@@ -173,6 +173,10 @@ void KernelSession::resync() {
 }
 
 void KernelSession::logout(Done done) {
+    if (done_ && established_ && !logout_after_ && work_ != Work::cleanup) {        // logged in, its devices are being looked for
+        logout_after_ = std::move(done);
+        return;
+    }
     if (done_) return done(InitiatorError::busy, "the session is busy");
     done_ = std::move(done);
     limit_.cancel();
