@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <mutex>
 #include <cstdlib>
 #include <cstring>
 
@@ -78,13 +80,17 @@ public:
     }
     ssize_t try_read(MutableBytes into, uint64_t offset) override {
         if (!inside(offset, into.size())) return -EIO;
-        std::memcpy(into.data(), pages_.data() + offset, into.size());
+        region_by_region(offset, into.size(), [&](uint64_t at, size_t n) {
+            std::memcpy(into.data() + (at - offset), pages_.data() + at, n);
+        });
         return ssize_t(into.size());
     }
     ssize_t try_write(Bytes from, uint64_t offset) override {
         if (!inside(offset, from.size())) return -EIO;
         mark(offset, from.size());
-        std::memcpy(pages_.data() + offset, from.data(), from.size());
+        region_by_region(offset, from.size(), [&](uint64_t at, size_t n) {
+            std::memcpy(pages_.data() + at, from.data() + (at - offset), n);
+        });
         return ssize_t(from.size());
     }
     int perform(Request& r) override {
@@ -124,13 +130,28 @@ private:
         if (!inside(offset, length)) return EIO;
         uint64_t end = offset + length;
         uint64_t first = std::min(end, (offset + page - 1) / page * page), last = std::max(first, end / page * page);
-        std::memset(pages_.data() + offset, 0, first - offset);
+        auto zero = [&](uint64_t from, uint64_t to) {
+            region_by_region(from, size_t(to - from), [&](uint64_t at, size_t n) { std::memset(pages_.data() + at, 0, n); });
+        };
+        zero(offset, first);
         for (uint64_t at = first; at < last; at += page) flag(at).store(0, std::memory_order_relaxed);
         if (last > first && ::madvise(pages_.data() + first, last - first, MADV_DONTNEED) != 0)
-            std::memset(pages_.data() + first, 0, last - first);
-        std::memset(pages_.data() + last, 0, end - last);
+            zero(first, last);
+        zero(last, end);
         return 0;
     }
+    // Commands that overlap may run on several threads at once; a lock per region keeps that a race of theirs, not of C++.
+    template <class F>
+    void region_by_region(uint64_t offset, size_t length, F touch) {
+        for (uint64_t at = offset, end = offset + length; at < end;) {
+            size_t n = size_t(std::min(end, (at / region + 1) * region) - at);
+            std::lock_guard lock(locks_[at / region % locks_.size()]);
+            touch(at, n);
+            at += n;
+        }
+    }
+    static constexpr uint64_t region = 1 << 20;
+    std::array<std::mutex, 16> locks_;
     std::string path_;
     Pages pages_;
     Pages written_;         // a byte for each page: not a hole
