@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <mutex>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 namespace iscsi::store {
 namespace {
