@@ -44,6 +44,8 @@ public:
     // Task events, from transfers and executions that came back.
     void executed(Task& task);
     void transferred(Transfer& transfer);
+    // A transfer came back, either way; its task may have been aborted and its connection be gone.
+    static void transfer_done(scsi::Chunk& chunk);
 
 private:
     enum class Phase : uint8_t { login, full_feature, logged_out, closed };

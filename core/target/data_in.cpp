@@ -165,20 +165,6 @@ bool Connection::finished_read(Task& task) {
     return false;
 }
 
-static void cold_read_done(scsi::Chunk& chunk) {
-    Transfer& t = *static_cast<Transfer*>(chunk.owner);
-    Task& task = *t.task;
-    task.in_flight--;
-    Worker& worker = task.session->worker;
-    worker.remove_cold(chunk.data.size());
-    if (task.aborted) {
-        worker.give_back(std::unique_ptr<Transfer>(&t));
-        task.session->returned(task);
-        return;
-    }
-    task.connection->transferred(t);
-}
-
 // The next piece has to come from the disk. False: memory for such reads is used up; the task's turn comes again.
 bool Connection::start_cold_read(Task& task) {
     if (!worker_.cold_room()) {
@@ -187,7 +173,7 @@ bool Connection::start_cold_read(Task& task) {
     }
     uint32_t length = std::min(cold_piece, task.want - task.sent);
     std::unique_ptr<Transfer> owner = worker_.take_transfer();
-    Transfer& t = *owner.release();     // comes back through cold_read_done
+    Transfer& t = *owner.release();     // comes back through transfer_done
     t.task = &task;
     t.buffer = std::make_shared<std::vector<uint8_t>>(length);
     t.chunk.command = &task.command;
@@ -196,7 +182,7 @@ bool Connection::start_cold_read(Task& task) {
     t.chunk.at_once = false;
     t.chunk.failed = false;
     t.chunk.owner = &t;
-    t.chunk.done = cold_read_done;
+    t.chunk.done = transfer_done;
     task.in_flight++;
     worker_.add_cold(length);
     if (task.command.lu->transfer(t.chunk)) {

@@ -116,7 +116,7 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     return true;
 }
 
-static void transfer_done(scsi::Chunk& chunk) {
+void Connection::transfer_done(scsi::Chunk& chunk) {
     Transfer& t = *static_cast<Transfer*>(chunk.owner);
     Task& task = *t.task;
     task.in_flight--;
