@@ -214,10 +214,10 @@ int detach_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     int exit_code = 0;
     for (const std::string& path : line.parsed.words) {
-        unsigned index = 0;
-        char junk;
         const char* name = path.rfind("/dev/", 0) == 0 ? path.c_str() + 5 : path.c_str();
-        if (std::sscanf(name, "nbd%u%c", &index, &junk) != 1) {
+        char* end = nullptr;
+        const unsigned long index = std::strncmp(name, "nbd", 3) == 0 && name[3] >= '0' && name[3] <= '9' ? std::strtoul(name + 3, &end, 10) : 0;
+        if (!end || *end || index > (1 << 20)) {
             exit_code = tool_error(detach_interface, path + " is no /dev/nbdN");
             continue;
         }
@@ -234,7 +234,7 @@ int detach_main(int argc, char** argv) {
         }
         ::fsync(fd.get());
         fd.reset();
-        if (auto done = kernel::nbd_disconnect(index); !done) exit_code = tool_error(detach_interface, device + ": " + done.error().text());
+        if (auto done = kernel::nbd_disconnect(uint32_t(index)); !done) exit_code = tool_error(detach_interface, device + ": " + done.error().text());
         for (int i = 0; i < 50 && exists(pid); i++) ::usleep(100000);      // until the driver has let go of it
     }
     return exit_code;

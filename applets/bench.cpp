@@ -7,6 +7,7 @@
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
+#include "applets/units.h"
 #include "core/initiator/load.h"
 
 namespace iscsi::applets {
@@ -63,13 +64,12 @@ bool take_number(const cli::Parsed& parsed, const char* name, uint64_t min, uint
 bool take_seconds(const cli::Parsed& parsed, const char* name, uint64_t& ms, std::string& error) {
     auto text = parsed.get(name);
     if (!text) return true;
-    char* end;
-    double s = std::strtod(text->c_str(), &end);
-    if (text->empty() || *end || !(s >= 0 && s <= 1e6)) {
+    const auto s = parse_decimal(*text);
+    if (!s || *s > 1e6) {
         error = std::string("--") + name + ": no number of seconds: " + *text;
         return false;
     }
-    ms = uint64_t(s * 1000);
+    ms = uint64_t(*s * 1000);
     return true;
 }
 

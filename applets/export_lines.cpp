@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -149,15 +148,10 @@ void print_event(const char* event, const target::SessionRecord& session, bool j
         j.object().field("event", event).field("initiator", session.initiator).field("address", address).field("session", uint32_t(session.sid)).end();
         line = one_line(j.take());
     } else {
-        char clock[16];
-        time_t now = ::time(nullptr);
-        tm local{};
-        ::localtime_r(&now, &local);
-        std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
         std::string name = session.initiator;
         for (char& c : name)
             if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';         // it comes from the network
-        line = std::string(clock) + " " + event + " " + name + (address.empty() ? "" : " from " + address) + "\n";
+        line = time_of_day() + " " + event + " " + name + (address.empty() ? "" : " from " + address) + "\n";
     }
     (void)!::write(STDOUT_FILENO, line.data(), line.size());
 }

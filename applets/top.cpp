@@ -11,6 +11,7 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
+#include "applets/units.h"
 #include "core/base/json.h"
 #include "core/mgmt/tgt_client.h"
 #include "core/mgmt/top.h"
@@ -78,11 +79,8 @@ void print_rows(const std::vector<TopRow>& rows, bool screen) {
     }
     double reads = 0, writes = 0, in = 0, out = 0;
     for (const TopRow& r : rows) reads += r.reads, writes += r.writes, out += r.read_bytes, in += r.written_bytes;
-    char clock[16] = "";
-    const time_t now = ::time(nullptr);
-    if (tm local{}; ::localtime_r(&now, &local)) std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
     if (screen) std::fputs("\033[H\033[J", stdout);
-    std::printf("%s  %.0f read/s %.1f MB/s, %.0f write/s %.1f MB/s\n\n", clock, reads, out / 1e6, writes, in / 1e6);
+    std::printf("%s  %.0f read/s %.1f MB/s, %.0f write/s %.1f MB/s\n\n", time_of_day().c_str(), reads, out / 1e6, writes, in / 1e6);
     std::printf("%4s %4s %5s %8s %8s %8s %8s %8s %6s %4s INITIATOR\n", "TID", "LUN", "SID", "READ/S", "MB/S", "WRITE/S", "MB/S", "LAT", "QD", "ERR");
     const int fixed = 73;
     for (size_t i = 0; i < limit; i++) {
@@ -131,7 +129,7 @@ int top_main(int argc, char** argv) {
     double delay = 1;
     unsigned long count = 0, port = 0;
     char* end = nullptr;
-    if (auto d = p.get("delay"); d && (delay = std::strtod(d->c_str(), &end), d->empty() || *end || !(delay >= 0.1) || delay > 86400))
+    if (auto d = p.get("delay"); d && (delay = parse_decimal(*d).value_or(0), !(delay >= 0.1) || delay > 86400))
         return refuse("--delay is a number of seconds from 0.1 on, not '" + *d + "'");
     if (auto n = p.get("count"); n && (count = std::strtoul(n->c_str(), &end, 10), n->empty() || *end || count == 0 || (*n)[0] == '-'))
         return refuse("--count is a number from 1 on, not '" + *n + "'");

@@ -2,19 +2,39 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 namespace iscsi::applets {
 
+// Not strtod(3), which is 40 KB of the binary.
+std::optional<double> parse_decimal(std::string_view text) {
+    double n = 0, unit = 1;
+    bool point = false;
+    if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
+    for (char c : text) {
+        if (c == '.' && !point) {
+            point = true;
+        } else if (c >= '0' && c <= '9') {
+            n = n * 10 + (c - '0');
+            if (point) unit *= 10;
+        } else {
+            return std::nullopt;
+        }
+    }
+    return n / unit;        // of 300 digits or more: infinity, or no number
+}
+
 std::optional<uint64_t> parse_size(std::string_view text) {
-    std::string s(text);
-    char* end = nullptr;
-    if (s.empty() || s[0] < '0' || s[0] > '9') return std::nullopt;
-    double n = std::strtod(s.c_str(), &end);
-    std::string unit = end;
-    if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.pop_back();
-    if (!unit.empty() && unit.back() == 'i') unit.pop_back();
+    const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+    const auto number = parse_decimal(text.substr(0, digits));
+    if (!number) return std::nullopt;
+    double n = *number;
+    std::string_view unit = text.substr(digits);
+    if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.remove_suffix(1);
+    if (!unit.empty() && unit.back() == 'i') unit.remove_suffix(1);
     static constexpr std::string_view units = "KMGTPE";
     if (unit.size() > 1) return std::nullopt;
     if (unit.size() == 1) {
@@ -55,6 +75,15 @@ std::string format_size(uint64_t bytes) {
     }
     char text[32];
     std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", n, units[unit]);
+    return text;
+}
+
+std::string time_of_day() {
+    const time_t now = ::time(nullptr);
+    tm local{};
+    ::localtime_r(&now, &local);
+    char text[48];
+    std::snprintf(text, sizeof text, "%02d:%02d:%02d", local.tm_hour, local.tm_min, local.tm_sec);
     return text;
 }
 

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <tuple>
 
 #include "core/base/fd.h"
+#include "core/base/wildcard.h"
 
 namespace iscsi::config {
 namespace {
@@ -87,7 +87,7 @@ void expand(const std::string& done, std::string_view rest, std::vector<std::str
         return;
     }
     for (const std::string& name : list_directory(head.empty() ? "." : head))
-        if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD) == 0) expand(head + name, rest, out);
+        if (wildcard_match(part, name)) expand(head + name, rest, out);
 }
 
 // One line with the column at which it began in the file.

@@ -19,7 +19,7 @@ constexpr uint32_t polynomial = 0x82f63b78;     // 0x11edc6f41 (§13.1), bit-ref
 
 // Slice-by-8: table[k][b] is byte b followed by k zero bytes.
 using Tables = std::array<std::array<uint32_t, 256>, 8>;
-constexpr Tables make_tables() {
+Tables make_tables() {
     Tables t{};
     for (uint32_t b = 0; b < 256; ++b) {
         uint32_t c = b;
@@ -30,9 +30,9 @@ constexpr Tables make_tables() {
         for (size_t b = 0; b < 256; ++b) t[k][b] = t[k - 1][b] >> 8 ^ t[0][t[k - 1][b] & 255];
     return t;
 }
-constexpr Tables tables = make_tables();
 
 uint32_t crc_tables(uint32_t crc, const uint8_t* p, size_t n) {
+    static const Tables tables = make_tables();         // not in the file, which it would make 8 KB longer
     for (; n >= 8; p += 8, n -= 8) {
         const uint32_t low = crc ^ get_digest(p), high = get_digest(p + 4);
         crc = tables[7][low & 255] ^ tables[6][low >> 8 & 255] ^ tables[5][low >> 16 & 255] ^ tables[4][low >> 24] ^
