@@ -1,8 +1,8 @@
 // A cheap client for the benchmark, independent of the code under test: fixed depth over any number of sessions on one thread,
 // data thrown away in the kernel where no digest asks to see it. Speaks iSCSI (a full-feature session of its own) and the roof.
 //   load HOST:PORT [--target IQN --lun N | --roof] [--sessions N] [--depth N] [--bs BYTES] [--read PERCENT] [--seq]
-//        [--seconds S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]
-// Prints one line of JSON. --hold: log in, print, keep the sessions idle until stdin ends. --count: that many commands,
+//        [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]
+// Prints one line of JSON. --warm: that long before anything is counted. --hold: log in, print, keep the sessions idle until stdin ends. --count: that many commands,
 // each batch of DEPTH answered before the next is sent, so that a server does the same work each time.
 #include <algorithm>
 #include <chrono>
@@ -42,7 +42,7 @@ double Histogram::percentile(double p) const {
 namespace {
 
 int usage() { fprintf(stderr, "usage: load HOST:PORT [--target IQN --lun N | --roof] [--sessions N] [--depth N] [--bs BYTES] [--read PERCENT] "
-                              "[--seq] [--seconds S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]\n"); return 64; }
+                              "[--seq] [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]\n"); return 64; }
 
 bool parse(int argc, char** argv, Options& o) {
     if (argc < 2) return false;
@@ -65,6 +65,7 @@ bool parse(int argc, char** argv, Options& o) {
         else if (a == "--bs") o.bs = uint32_t(atoi(v));
         else if (a == "--read") o.read_percent = unsigned(atoi(v));
         else if (a == "--seconds") o.seconds = atof(v);
+        else if (a == "--warm") o.warm = atof(v);
         else if (a == "--size") o.size = strtoull(v, nullptr, 10);
         else if (a == "--cdb") o.tur = std::string_view(v) == "tur";
         else if (a == "--count") o.count = strtoull(v, nullptr, 10);
@@ -97,7 +98,9 @@ int main(int argc, char** argv) {
     }
     int ep = epoll_create1(EPOLL_CLOEXEC);
     Totals totals;
-    const uint64_t start = now_ns(), end = start + uint64_t(o.seconds * 1e9);
+    payload();
+    uint64_t start = now_ns(), end = start + uint64_t((o.warm > 0 ? o.warm : o.seconds) * 1e9);
+    bool warming = o.warm > 0;
     for (auto& s : sessions) {
         epoll_event e{};
         e.events = EPOLLIN | EPOLLOUT | EPOLLET;
@@ -107,7 +110,7 @@ int main(int argc, char** argv) {
         if (!s->flush()) { fprintf(stderr, "load: send failed\n"); return 1; }
     }
     uint64_t now = now_ns();
-    while (o.count ? totals.latency.total < o.count : now < end) {
+    while (o.count ? totals.latency.total < o.count : warming || now < end) {
         epoll_event events[64];
         int n = epoll_wait(ep, events, 64, o.count ? 20000 : 1000);
         if (n == 0) { fprintf(stderr, "load: nothing happened for a second\n"); return 1; }
@@ -118,6 +121,11 @@ int main(int argc, char** argv) {
             if (!s->flush()) { fprintf(stderr, "load: send failed\n"); return 1; }
         }
         now = now_ns();
+        if (warming && now >= end) {
+            warming = false;
+            totals.latency = {};
+            start = now, end = start + uint64_t(o.seconds * 1e9);
+        }
     }
     const double seconds = double(now - start) / 1e9;
     const double ios = double(totals.latency.total);

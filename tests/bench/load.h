@@ -14,7 +14,7 @@ struct Options {
     uint16_t port = 3260;
     unsigned lun = 1, sessions = 1, depth = 1, read_percent = 100;
     uint32_t bs = 4096;
-    double seconds = 2;
+    double seconds = 2, warm = 0;
     uint64_t count = 0;
     uint64_t size = 0;            // of the roof's file; a logical unit says its own
     bool roof = false, sequential = false, digests = false, hold = false, tur = false;
@@ -64,6 +64,7 @@ public:
     Chunk& add() { return chunks_.emplace_back(); }
     bool flush(int fd);
 private:
+    ssize_t send_gathered(int fd);
     std::vector<Chunk> chunks_;
     size_t first_ = 0, sent_ = 0;         // chunk at the front and bytes of it that went out
 };
@@ -81,6 +82,9 @@ private:
     bool sequential_;
 };
 
-const char* payload();                    // 8 MiB of noise to write from
+constexpr size_t payload_size = 8 << 20;      // noise to write from, in memory and as a file
+constexpr size_t by_reference = 32 << 10;     // a payload this long is sent by sendfile: the client's own copy is no one's cost
+const char* payload();
+int payload_fd();
 
 }  // namespace bench

@@ -2,10 +2,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/bench/load.h"
@@ -28,21 +32,15 @@ int connect_to(const Options& o) {
 
 bool Output::flush(int fd) {
     while (first_ < chunks_.size()) {
-        std::array<iovec, 384> v;
-        size_t n = 0, skip = sent_;
-        auto put = [&](const char* p, size_t length) {
-            const size_t drop = std::min(skip, length);
-            skip -= drop;
-            if (length > drop) v[n++] = {const_cast<char*>(p) + drop, length - drop};
-        };
-        for (size_t i = first_; i < chunks_.size() && n + 3 <= v.size(); i++) {
-            put(chunks_[i].head.data(), chunks_[i].head_length);
-            put(chunks_[i].data, chunks_[i].length);
-            put(chunks_[i].tail.data(), chunks_[i].tail_length);
+        const Chunk& front = chunks_[first_];
+        ssize_t sent;
+        if (front.length >= by_reference && sent_ >= front.head_length && sent_ < front.head_length + front.length) {
+            const size_t done = sent_ - front.head_length;
+            off_t at = front.data - payload() + off_t(done);
+            sent = sendfile(fd, payload_fd(), &at, front.length - done);
+        } else {
+            sent = send_gathered(fd);
         }
-        msghdr m{};
-        m.msg_iov = v.data(), m.msg_iovlen = n;
-        ssize_t sent = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0) return errno == EAGAIN || errno == EINTR;
         sent_ += size_t(sent);
         while (first_ < chunks_.size()) {
@@ -58,6 +56,30 @@ bool Output::flush(int fd) {
     return true;
 }
 
+// Everything up to the first long payload, which goes by reference.
+ssize_t Output::send_gathered(int fd) {
+    std::array<iovec, 384> v;
+    size_t n = 0, skip = sent_;
+    int more = 0;
+    auto put = [&](const char* p, size_t length) {
+        const size_t drop = std::min(skip, length);
+        skip -= drop;
+        if (length > drop) v[n++] = {const_cast<char*>(p) + drop, length - drop};
+    };
+    for (size_t i = first_; i < chunks_.size() && n + 3 <= v.size(); i++) {
+        put(chunks_[i].head.data(), chunks_[i].head_length);
+        if (chunks_[i].length >= by_reference && skip < chunks_[i].length) {
+            more = MSG_MORE;
+            break;
+        }
+        put(chunks_[i].data, chunks_[i].length);
+        put(chunks_[i].tail.data(), chunks_[i].tail_length);
+    }
+    msghdr m{};
+    m.msg_iov = v.data(), m.msg_iovlen = n;
+    return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL | more);
+}
+
 Offsets::Offsets(const Options& o, uint64_t size, unsigned number)
     : state_(0x9e3779b97f4a7c15ull * (number + 1)), slots_(std::max<uint64_t>(1, size / o.bs)), bs_(o.bs), read_percent_(o.read_percent), sequential_(o.sequential) {
     if (sequential_) at_ = slots_ / o.sessions * number;
@@ -71,14 +93,24 @@ uint64_t Offsets::random() {                    // xorshift64*
 uint64_t Offsets::next() { return (sequential_ ? at_++ : random()) % slots_ * bs_; }
 bool Offsets::reads() { return read_percent_ == 100 || (read_percent_ > 0 && random() % 100 < read_percent_); }
 
-const char* payload() {
-    static const std::vector<char> noise = [] {
-        std::vector<char> v(8 << 20);
-        uint64_t x = 1;
-        for (size_t i = 0; i + 8 <= v.size(); i += 8) { x = x * 6364136223846793005ull + 1442695040888963407ull; memcpy(&v[i], &x, 8); }
-        return v;
+int payload_fd() {
+    static const int fd = [] {
+        const int f = memfd_create("payload", MFD_CLOEXEC);
+        if (f < 0 || ftruncate(f, payload_size) != 0) { perror("load: memfd"); exit(1); }
+        return f;
     }();
-    return noise.data();
+    return fd;
+}
+
+const char* payload() {
+    static const char* const noise = [] {
+        auto* p = static_cast<char*>(mmap(nullptr, payload_size, PROT_READ | PROT_WRITE, MAP_SHARED, payload_fd(), 0));
+        if (p == MAP_FAILED) { perror("load: mmap"); exit(1); }
+        uint64_t x = 1;
+        for (size_t i = 0; i < payload_size; i += 8) { x = x * 6364136223846793005ull + 1442695040888963407ull; memcpy(p + i, &x, 8); }
+        return p;
+    }();
+    return noise;
 }
 
 namespace {
@@ -114,7 +146,8 @@ public:
                 if ((discard_ -= size_t(n)) == 0) done(t);
                 continue;
             }
-            ssize_t n = recv(fd_, in_.data() + have_, in_.size() - have_, MSG_DONTWAIT);
+            const size_t room = o_.bs >= by_reference ? sizeof(RoofHeader) : in_.size();      // long data is not copied, it is thrown away
+            ssize_t n = recv(fd_, in_.data() + have_, room - have_, MSG_DONTWAIT);
             if (n <= 0) return n < 0 && errno == EAGAIN;
             have_ += size_t(n);
             size_t at = 0;

@@ -88,7 +88,8 @@ public:
             memmove(in_.data(), &in_[at], have_ - at);
             have_ -= at;
             if (body_left_) continue;
-            ssize_t n = recv(fd_, in_.data() + have_, in_.size() - have_, MSG_DONTWAIT);
+            const size_t room = o_.bs >= by_reference && !digests_ ? want : in_.size();      // long data is not copied, it is thrown away
+            ssize_t n = recv(fd_, in_.data() + have_, room - have_, MSG_DONTWAIT);
             if (n <= 0) return (n < 0 && errno == EAGAIN) || lost("closed");
             have_ += size_t(n);
         }
