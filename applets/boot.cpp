@@ -150,7 +150,7 @@ int boot(initiator::BootRequest b, unsigned seconds) {
 
     std::vector<BootTarget> targets;
     for (const Wanted& w : wanted) targets.push_back(w.target);
-    BootOutcome outcome = boot_login(std::move(targets));
+    BootOutcome outcome = boot_login(std::move(targets), Repeated::fine);
     int rc = int(outcome.first_error);
     for (size_t i = 0; i < wanted.size(); i++) {
         if (!outcome.sessions[i]) continue;

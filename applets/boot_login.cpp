@@ -10,7 +10,19 @@ namespace iscsi::applets {
 
 using initiator::InitiatorError;
 
-BootOutcome boot_login(std::vector<BootTarget> targets) {
+namespace {
+// The kernel's session that this record would make once more; 0 if there is none.
+uint32_t existing(const kernel::Sysfs& sysfs, const config::Record& node) {
+    using config::Key;
+    for (const kernel::SessionInfo& s : sysfs.sessions())
+        if (s.target_name == node.text(Key::node_name) && s.persistent_address == node.text(Key::conn_address) &&
+            s.persistent_port == node.text(Key::conn_port))
+            return s.sid;
+    return 0;
+}
+}  // namespace
+
+BootOutcome boot_login(std::vector<BootTarget> targets, Repeated repeated) {
     BootOutcome outcome;
     outcome.sessions.resize(targets.size());
     size_t open = targets.size();
@@ -45,9 +57,11 @@ BootOutcome boot_login(std::vector<BootTarget> targets) {
             continue;
         }
         engine.login(std::move(*settings), false, 0, [&, i](InitiatorError error, const std::string&, uint32_t sid, int) {
-            if (error == InitiatorError::none) outcome.sessions[i] = sid;
-            else failed(error);
             open--;
+            if (error == InitiatorError::session_exists && repeated == Repeated::fine) sid = existing(sysfs, targets[i].node);
+            else if (error != InitiatorError::none) sid = 0;
+            if (!sid) return failed(error);
+            outcome.sessions[i] = sid;
         });
     }
     while (open > 0) (*loop)->run_once(-1);

@@ -20,7 +20,9 @@ struct BootOutcome {
     std::vector<uint32_t> sessions;     // in the targets' order; 0 where it failed
 };
 
+enum class Repeated : bool { error, fine };     // a session that is there already
+
 // All at once; each failure is one line on stderr, `initiator reported error (N - TEXT)`.
-BootOutcome boot_login(std::vector<BootTarget> targets);
+BootOutcome boot_login(std::vector<BootTarget> targets, Repeated repeated = Repeated::error);
 
 }  // namespace iscsi::applets

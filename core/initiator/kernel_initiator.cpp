@@ -46,16 +46,27 @@ bool KernelInitiator::exists(const SessionSettings& s) const {
     return false;
 }
 
+namespace {
+// Creating a connection wants a CRC32C, digests or not. The kernel asks modprobe for one; where there is none (a bare
+// initramfs) we are its modprobe. The fast one first: the kernel looks for no other once it has one.
+void load_crc32c(const kernel::Sysfs& sysfs) {
+    if (sysfs.module_loaded("crc32c_intel") || sysfs.module_loaded("crc32c_generic") || kernel::load_module(sysfs, "crc32c")) return;
+    (void)kernel::load_module(sysfs, "crc32c_intel");
+    (void)kernel::load_module(sysfs, "crc32c_generic");
+}
+}  // namespace
+
 Result<void> KernelInitiator::prepare_transport() {
     auto handle = sysfs_.transport_handle();
     if (!handle) {
         auto loaded = kernel::load_module(sysfs_, "iscsi_tcp");
         if (!loaded) return loaded.error();
-        (void)kernel::load_module(sysfs_, "crc32c");        // digests; creating a connection wants it
         handle = sysfs_.transport_handle();
         if (!handle) return Error{EACCES, "read the handle of the kernel's transport tcp", ""};
     }
     transport_.set_handle(*handle);
+    if (!prepared_) load_crc32c(sysfs_);
+    prepared_ = true;
     return {};
 }
 

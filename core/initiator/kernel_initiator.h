@@ -51,6 +51,7 @@ private:
     io::Deferred sweep_;
     std::vector<std::unique_ptr<KernelSession>> sessions_;
     std::function<void()> changed_;
+    bool prepared_ = false;             // asked for what else the transport needs
 };
 
 }  // namespace iscsi::initiator

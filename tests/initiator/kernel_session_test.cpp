@@ -37,6 +37,7 @@ struct Rig {
     Rig() {
         log::open("test", log::Sink::quiet, log::Level::debug);
         tree.file("class/iscsi_transport/tcp/handle", "4711");
+        tree.file("module/crc32c_generic/refcnt", "1");
         REQUIRE(bool(engine.start()));
         listener.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         sockaddr_in a{};
