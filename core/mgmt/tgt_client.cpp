@@ -80,12 +80,14 @@ int receive(int fd, std::string& in, size_t wanted) {
 
 }  // namespace
 
-Result<TgtAnswer> tgt_call(int control_port, const TgtRequest& request, unsigned wait_seconds) {
+Result<TgtAnswer> tgt_call(int control_port, const TgtRequest& request, unsigned wait_seconds, unsigned answer_seconds) {
     const std::string path = tgt_socket_path(control_port);
     if (path.size() >= sizeof(sockaddr_un::sun_path))
         return Error{ENOTCONN, "management path too long: " + path +
                          "\ntgtadm: failed to send request hdr to tgt daemon, Transport endpoint is not connected", ""};
     Fd fd = TRY(connect_daemon(path, wait_seconds));
+    const timeval limit{time_t(answer_seconds), 0};
+    if (answer_seconds) ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 
     const std::string out = encode(request);
     size_t done = 0;

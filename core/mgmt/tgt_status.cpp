@@ -57,8 +57,10 @@ std::vector<RunningTarget> parse_target_show(std::string_view text) {
         else if (line == "    Account information:") part = Part::accounts;
         else if (line == "    ACL information:") part = Part::rules;
         else if (part == Part::head && after(line, "Driver: ", value)) t.driver = value;
-        else if (part == Part::nexus && after(line, "I_T nexus: ", value)) t.sessions.push_back({value, {}});
+        else if (part == Part::nexus && after(line, "I_T nexus: ", value)) t.sessions.push_back({value, {}, {}, {}});
         else if (part == Part::nexus && after(line, "Connection: ", value) && !t.sessions.empty()) t.sessions.back().cids.push_back(value);
+        else if (part == Part::nexus && after(line, "Initiator: ", value) && !t.sessions.empty()) t.sessions.back().initiator = value.substr(0, value.find(' '));
+        else if (part == Part::nexus && after(line, "IP Address: ", value) && !t.sessions.empty()) t.sessions.back().addresses.push_back(value);
         else if (part == Part::luns && after(line, "LUN: ", value)) t.luns.push_back(std::strtoull(value.c_str(), nullptr, 10));
         else if (part == Part::luns && after(line, "Backing store path: ", value) && value != "None") t.stores.push_back(value);
         else if (part == Part::rules) t.rules.emplace_back(trim(line));

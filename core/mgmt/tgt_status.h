@@ -10,6 +10,8 @@ namespace iscsi::mgmt {
 struct RunningSession {
     std::string sid;
     std::vector<std::string> cids;
+    std::string initiator;
+    std::vector<std::string> addresses;
 };
 
 struct RunningTarget {

@@ -1,0 +1,97 @@
+// The daemons: who answers, what dead ones left behind, who holds a port.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "core/base/fd.h"
+#include "core/base/file.h"
+#include "core/doctor/doctor.h"
+#include "core/mgmt/iscsid_protocol.h"
+#include "core/mgmt/tgt_protocol.h"
+
+namespace iscsi::doctor {
+namespace {
+
+// "socket:[INODE]" of those that listen on the port: fields of /proc/net/tcp are  sl local remote st … uid timeout inode.
+std::vector<std::string> listening_inodes(const std::string& proc, unsigned port) {
+    std::vector<std::string> inodes;
+    for (const char* table : {"/net/tcp", "/net/tcp6"}) {
+        auto content = read_file(proc + table, 64 << 20);
+        if (!content) continue;
+        for (std::string_view rest = *content; !rest.empty();) {
+            const size_t end = std::min(rest.find('\n'), rest.size());
+            const std::string line(rest.substr(0, end));
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+            char local[64] = "", state[8] = "", inode[24] = "";
+            if (std::sscanf(line.c_str(), " %*s %63s %*s %7s %*s %*s %*s %*s %*s %23s", local, state, inode) != 3) continue;
+            const char* colon = std::strrchr(local, ':');
+            if (colon && std::strcmp(state, "0A") == 0 && std::strtoul(colon + 1, nullptr, 16) == port) inodes.push_back(std::string("socket:[") + inode + "]");
+        }
+    }
+    return inodes;
+}
+
+}  // namespace
+
+std::string listener_of(const std::string& proc, unsigned port) {
+    const std::vector<std::string> inodes = listening_inodes(proc, port);
+    if (inodes.empty()) return "";
+    for (const std::string& pid : list_folder(proc)) {
+        if (pid[0] < '1' || pid[0] > '9') continue;
+        const std::string folder = proc + "/" + pid + "/fd";
+        for (const std::string& fd : list_folder(folder)) {
+            const std::string to = link_name(folder + "/" + fd);
+            for (const std::string& inode : inodes)
+                if (to == inode) return text("%s (pid %s)", read_attribute(proc + "/" + pid + "/comm").c_str(), pid.c_str());
+        }
+    }
+    return ::geteuid() == 0 ? "the kernel (LIO) or a process outside this container" : "another user's process";
+}
+
+void check_iscsid(const Options& options, State& state, Report& report) {
+    const kernel::Sysfs sysfs(options.places.sysfs, options.places.proc);
+    const size_t sessions = sysfs.session_ids().size();
+    size_t automatic = 0;
+    for (const config::Record& node : state.nodes) automatic += node.text(config::Key::node_startup) == "automatic";
+    int why = 0;
+    auto client = mgmt::IscsidClient::connect(&why);
+    if (client) {
+        state.iscsid_runs = true;
+        return report.ok("iscsid\nanswers: ours, version %s, pid %d, %zu session%s", client->daemon_version().c_str(), client->daemon_pid(), sessions, plural(sessions));
+    }
+    if (client.error().code == int(initiator::InitiatorError::daemon_comm))
+        return report.warn("iscsid\nanother one answers (open-iscsi's?): our iscsiadm cannot talk to it\nsystemctl stop iscsid.socket iscsid; iscsid");
+    if (client.error().code != int(initiator::InitiatorError::daemon_not_connected))
+        return report.fail("iscsid\n%s\nsystemctl restart iscsid (sessions stay)", client.error().what.c_str());
+    if (why == EACCES || why == EPERM) return report.warn("iscsid\nmay not be asked by this user\nrun it as root");
+    if (sessions)
+        return report.fail("iscsid\ndoes not run, but the kernel has %zu session%s: nobody logs in again when a connection is lost\nsystemctl start iscsid", sessions, plural(sessions));
+    if (automatic) return report.fail("iscsid\ndoes not run, and %zu of the records say node.startup = automatic\nsystemctl start iscsid open-iscsi", automatic);
+    report.ok("iscsid\ndoes not run; iscsiadm starts it when needed");
+}
+
+void check_leftovers(const Options& options, const State& state, Report& report) {
+    const Places& at = options.places;
+    const size_t mark = report.mark();
+    // open-iscsi's lock of the record database: the link exists while somebody writes, for milliseconds.
+    const std::string lock = (at.state == "/etc/iscsi" ? at.run + "/lock/iscsi" : at.state + "/lock") + "/lock.write";
+    struct stat info{};
+    if (::stat(lock.c_str(), &info) == 0 && ::time(nullptr) - info.st_ctime > 10 && !process_runs(at.proc, "iscsiadm"))
+        report.fail("database lock\n%s was left behind: every iscsiadm that writes waits 30 s and gives up\nrm %s", lock.c_str(), lock.c_str());
+    const std::string pid_file = at.run + "/iscsid.pid";
+    if (const int pid = std::atoi(read_attribute(pid_file).c_str()); pid > 0 && !state.iscsid_runs) {
+        const std::string name = read_attribute(text("%s/%d/comm", at.proc.c_str(), pid));
+        if (name != "iscsid" && name != "iscsi")
+            report.warn("PID file\n%s names process %d, which is %s\nrm %s", pid_file.c_str(), pid, name.empty() ? "gone" : name.c_str(), pid_file.c_str());
+    }
+    const std::string socket = mgmt::tgt_socket_path(options.control_port);
+    if (!state.tgtd_runs && ::stat(socket.c_str(), &info) == 0 && !process_runs(at.proc, "tgtd"))
+        report.warn("control socket\n%s was left behind by a tgtd that is gone\nsystemctl start tgt (or rm %s)", socket.c_str(), socket.c_str());
+    if (!report.worse_since(mark)) report.ok("locks and PID files\nnone left behind");
+}
+
+}  // namespace iscsi::doctor

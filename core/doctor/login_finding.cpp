@@ -1,0 +1,49 @@
+// What a login that failed means, as far as the target's status and our own findings tell.
+#include "core/doctor/doctor.h"
+
+namespace iscsi::doctor {
+
+using initiator::LoginFailure;
+using initiator::SessionEnd;
+using wire::LoginStatus;
+
+void report_login(Report& report, const SessionEnd& end, const initiator::LoginSettings& used, const char* target, const char* portal) {
+    const LoginFailure& f = end.login;
+    const initiator::ChapSettings& chap = used.chap;
+    const char *user = chap.account.user.c_str(), *name = used.offers.initiator_name.c_str();
+    auto say = [&](const char* finding, const char* fix) { report.fail("login %s at %s\n%s: %s\n%s", target, portal, finding, end.text.c_str(), fix); };
+    if (end.kind != SessionEnd::Kind::login) return say("no session", "see the target's log");
+#define ISCSI_UPDATE "iscsiadm -m node -T %s -p %s -o update -n node.session.auth."
+    switch (f.kind) {
+    case LoginFailure::Kind::refused: break;
+    case LoginFailure::Kind::redirected: return say("the target sends us elsewhere, again and again", "see the target's portals");
+    case LoginFailure::Kind::target_unproved:
+        return report.fail("login %s at %s\nmutual CHAP: the target takes our secret, but does not prove its own (%s)\n"
+                           "compare with the target's outgoing account, then: " ISCSI_UPDATE "password_in -v SECRET (and .username_in)", target, portal, f.text.c_str(), target, portal);
+    case LoginFailure::Kind::security:
+        return report.fail("login %s at %s\nno way to authenticate that both sides take: %s\n" ISCSI_UPDATE "%s", target, portal, f.text.c_str(), target, portal,
+                           *user ? "chap_algs -v SHA3-256,SHA256,SHA1,MD5; or the target asks for no CHAP: authmethod -v None" : "authmethod -v CHAP (and .username, .password)");
+    case LoginFailure::Kind::negotiation: return say("the two cannot agree", "compare HeaderDigest and DataDigest of the record with the target's");
+    case LoginFailure::Kind::protocol: return say("the answer is not what RFC 7143 says", "is this an iSCSI target? See its log");
+    }
+    switch (f.status) {
+    case LoginStatus::authentication_failed: {
+        if (!*user)
+            return report.fail("login %s at %s\nthe target wants CHAP, and there is no user and secret for it here\n" ISCSI_UPDATE "authmethod -v CHAP -n node.session.auth.username -v USER -n node.session.auth.password -v SECRET",
+                               target, portal, target, portal);
+        const size_t n = chap.account.secret.reveal().size();
+        return report.fail("login %s at %s\nthe target does not take CHAP user '%s' with this secret (of %zu bytes%s)%s\n"
+                           "compare with the target's accounts (tgtadm --mode account --op show; is the user bound to this target?), then: " ISCSI_UPDATE "password -v SECRET", target, portal, user, n,
+                           n < 12 ? ", RFC 7143 wants 12 or more" : n > 16 ? ", some targets take at most 16" : "",
+                           chap.target_account.user.empty() ? "" : ", or it has no outgoing account for mutual CHAP", target, portal);
+    }
+    case LoginStatus::authorization_failed:
+        return report.fail("login %s at %s\nthe target knows us, but %s may not log in to it\non the target, if it is a tgtd: tgtadm --lld iscsi --mode target --op bind --tid N -Q %s (or -I ADDRESS)", target, portal, name, name);
+    case LoginStatus::not_found:
+        return report.fail("login %s at %s\nnot there for us: gone, misspelt, or hidden from %s by an ACL\niscsiadm -m discovery -t st -p %s lists what we may see; on a tgtd: tgtadm --mode target --op show", target, portal, name, portal);
+    default: break;
+    }
+    say("refused", uint16_t(f.status) >> 8 == 3 ? "try again later; see the target's log" : "see the target's log");
+}
+
+}  // namespace iscsi::doctor
