@@ -157,7 +157,7 @@ void Stream::submit(Slot& slot, uint64_t now) {
     load_.in_flight++;
     uint64_t at;
     if (plan.random) {
-        at = uint64_t((static_cast<unsigned __int128>(random()) * count_) >> 64);
+        at = random() % count_;
     } else {
         at = first_ + next_;
         if (++next_ == count_) next_ = 0;

@@ -34,13 +34,42 @@ scripts() { # ROOT FLAVOUR NAMES
         chmod 755 "$1/DEBIAN/${script##*.}"
     done
 }
-control() { # ROOT PACKAGE, stdin: further fields
-    (cd "$1" && find usr -type f -printf '%P\0' | LC_ALL=C sort -z | sed -z 's,^,usr/,' | xargs -0 md5sum > DEBIAN/md5sums)
-    { printf 'Package: %s\nSource: iscsi\nVersion: %s\nArchitecture: %s\nMaintainer: %s\nInstalled-Size: %s\nSection: net\nPriority: optional\n' \
-        "$2" "$version" "$architecture" "$maintainer" "$(du -k -s --exclude=DEBIAN "$1" | cut -f 1)"; cat; } > "$1/DEBIAN/control"
-    find "$1" -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0r touch -h -d "@$SOURCE_DATE_EPOCH"
-    dpkg-deb --root-owner-group -Zxz --build "$1" "$out/$2_${version}_$architecture.deb" > /dev/null
-    echo "$out/$2_${version}_$architecture.deb"
+pack() { # ROOT PACKAGE, stdin: further fields, as CPack's variables; the description is the last of them
+    local root=$1 script extra=''
+    for script in "$root"/DEBIAN/*; do extra+="$script;"; done
+    find "$root" -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0r touch -h -d "@$SOURCE_DATE_EPOCH"
+    mv "$root/DEBIAN" "$work/$2.control"
+    {
+        cat <<END
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME $2)
+set(CPACK_PACKAGE_VERSION ${version%-*})
+set(CPACK_PACKAGE_FILE_NAME $2)
+set(CPACK_PACKAGE_DIRECTORY "$work/cpack")
+set(CPACK_INSTALLED_DIRECTORIES "$root;.")
+set(CPACK_PACKAGING_INSTALL_PREFIX /)
+set(CPACK_SET_DESTDIR OFF)
+set(CPACK_DEBIAN_PACKAGE_SOURCE iscsi)
+set(CPACK_DEBIAN_PACKAGE_RELEASE ${version##*-})
+set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE $architecture)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_MAINTAINER "$maintainer")
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
+set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${extra//"$root/DEBIAN"/"$work/$2.control"}")
+END
+        cat
+    } > "$work/$2.cmake"
+    cpack --config "$work/$2.cmake" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+    # CPack takes a link for as long as what it leads to
+    local made=$work/cpack/$2_${version}_$architecture.deb
+    dpkg-deb -R "$made" "$work/made"
+    sed -i "s/^Installed-Size: .*/Installed-Size: $(du -k -s --exclude=DEBIAN "$work/made" | cut -f 1)/" "$work/made/DEBIAN/control"
+    dpkg-deb --root-owner-group -Zxz -b "$work/made" "$out/${made##*/}" > /dev/null
+    rm -rf "$work/made"
+    echo "$out/${made##*/}"
 }
 
 root=$work/static; mkdir -p "$root/DEBIAN"; common "$root" iscsi-static
@@ -52,14 +81,14 @@ for name in $names; do rm -f "$root"/usr/share/man/man8/"$name".8.gz "$root/usr/
 rm -r "$root/usr/share/man/man5"
 scripts "$root" static "$names"
 for name in $names; do echo "interest-noawait /usr/sbin/$name"; done > "$root/DEBIAN/triggers"
-control "$root" iscsi-static <<END
-Conflicts: iscsi-drop-in
-Description: iSCSI target, initiator and tools in one static binary
- The commands of tgt and of open-iscsi, and iscsi export, ls, inq, cp and
- bench, in one file that needs no library.
- .
- This package lives beside tgt and open-iscsi: their names lead to it where
- they are not installed (update-alternatives); "iscsi NAME" always does.
+pack "$root" iscsi-static <<'END'
+set(CPACK_DEBIAN_PACKAGE_CONFLICTS iscsi-drop-in)
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "iSCSI target, initiator and tools in one static binary")
+set(CPACK_PACKAGE_DESCRIPTION "The commands of tgt and of open-iscsi, and iscsi export, ls, inq, cp and
+bench, in one file that needs no library.
+
+This package lives beside tgt and open-iscsi: their names lead to it where
+they are not installed (update-alternatives); \"iscsi NAME\" always does.")
 END
 
 root=$work/drop-in; mkdir -p "$root/DEBIAN"; common "$root" iscsi-drop-in
@@ -71,17 +100,17 @@ install -D -m 755 -t "$root/usr/share/iscsi/init.d" "$packaging"/sysv/*
 install -D -m 755 "$packaging/initramfs-tools/hook" "$root/usr/share/initramfs-tools/hooks/iscsi"
 install -D -m 755 "$packaging/initramfs-tools/local-top" "$root/usr/share/initramfs-tools/scripts/local-top/iscsi"
 scripts "$root" drop-in "$names"
-control "$root" iscsi-drop-in <<END
-Pre-Depends: init-system-helpers (>= 1.54~)
-Recommends: kmod
-Provides: open-iscsi (= 2.1.8-1), tgt (= 1:1.0.85-1)
-Conflicts: iscsi-static, open-iscsi, tgt
-Replaces: iscsi-static, open-iscsi, tgt
-Description: iSCSI target and initiator in place of tgt and open-iscsi
- The commands, services and configuration files of tgt and of open-iscsi, and
- iscsi export, ls, inq, cp and bench, in one static binary that needs no
- library.
- .
- This package takes the place of tgt and open-iscsi; their configuration is
- read as it is.
+pack "$root" iscsi-drop-in <<'END'
+set(CPACK_DEBIAN_PACKAGE_PREDEPENDS "init-system-helpers (>= 1.54~)")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS kmod)
+set(CPACK_DEBIAN_PACKAGE_PROVIDES "open-iscsi (= 2.1.8-1), tgt (= 1:1.0.85-1)")
+set(CPACK_DEBIAN_PACKAGE_CONFLICTS "iscsi-static, open-iscsi, tgt")
+set(CPACK_DEBIAN_PACKAGE_REPLACES "iscsi-static, open-iscsi, tgt")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "iSCSI target and initiator in place of tgt and open-iscsi")
+set(CPACK_PACKAGE_DESCRIPTION "The commands, services and configuration files of tgt and of open-iscsi, and
+iscsi export, ls, inq, cp and bench, in one static binary that needs no
+library.
+
+This package takes the place of tgt and open-iscsi; their configuration is
+read as it is.")
 END

@@ -26,6 +26,11 @@ state() { (cd "$chroot" && find . -xdev \( -path ./proc -o -path ./sys -o -path 
     -o -path ./var/lib/dpkg -o -path ./var/lib/apt \) -prune -o -print | LC_ALL=C sort); }
 nothing_left() { state > "$work/after"; diff "$work/before" "$work/after"; }
 
+if command -v lintian > /dev/null; then
+    for deb in "$debs"/*.deb; do check "lintian ${deb##*/}" lintian --allow-root --fail-on error "$deb"; done
+else
+    echo "skip: lintian is not installed"
+fi
 state > "$work/before"
 check "static: install" in_root sh -c 'dpkg -i /debs/iscsi-static_*.deb'
 check "static: names" in_root sh -c 'iscsi --version && tgtadm --version && test "$(readlink -f /usr/sbin/iscsiadm)" = /usr/bin/iscsi'

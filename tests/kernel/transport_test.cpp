@@ -29,9 +29,11 @@ TEST_CASE("a kernel request has the kernel's layout") {
     auto* capture = new Capture;
     Transport t{std::unique_ptr<Channel>(capture), 0x0102030405060708};
     CHECK(!t.set_param(1, 0, Param::target_name, "iqn."));      // no answer: an error, not a hang
-    const uint8_t expect[] = {77, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                              16, 0, 0, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1,
-                              1, 0, 0, 0, 0, 0, 0, 0, 15, 0, 0, 0, 5, 0, 0, 0};
+    const uint16_t type_and_flags[] = {16, 0};          // words in the host's order
+    uint32_t expect[] = {77, 0, 0, 0, 16, 0, 0, 0, 1, 0, 15, 5};
+    const uint64_t handle = 0x0102030405060708;
+    std::memcpy(&expect[1], type_and_flags, 4);
+    std::memcpy(&expect[6], &handle, 8);
     REQUIRE(capture->sent.size() == 77);
     CHECK(std::memcmp(capture->sent.data(), expect, sizeof expect) == 0);
     CHECK(std::memcmp(capture->sent.data() + 72, "iqn.", 5) == 0);

@@ -7,13 +7,15 @@ using namespace iscsi::mgmt;
 
 namespace {
 
-// A request of tgt 1.0.85's tgtadm (x86_64): mode, op, lld, length, tid, lun, text.
+// A request of tgt 1.0.85's tgtadm (64 bits; words in the host's order): mode, op, lld, length, tid, lun, text.
 std::string golden_lu_new() {
     std::string s(120, '\0');
-    auto put = [&](size_t at, std::initializer_list<int> bytes) { for (int b : bytes) s[at++] = char(b); };
-    put(0, {2, 0, 0, 0, 0, 0, 0, 0, 'i', 's', 'c', 's', 'i'});
-    put(72, {0xbf, 0, 0, 0, 1});
-    put(88, {1});
+    auto put = [&](size_t at, auto word) { std::memcpy(&s[at], &word, sizeof word); };
+    put(0, uint32_t(2));
+    s.replace(8, 5, "iscsi");
+    put(72, uint32_t(0xbf));
+    put(76, uint32_t(1));
+    put(88, uint64_t(1));
     return s + std::string("path=/srv/disk.img,bstype=rdwr,bsopts=foo,bsoflags=sync,blocksize=4096") + '\0';
 }
 

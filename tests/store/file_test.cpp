@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <vector>
 
@@ -51,6 +52,16 @@ int range(Store& s, Op op, uint64_t offset, uint64_t length) {
     return s.perform(r);
 }
 
+// An emulated kernel (qemu-user) may have no RWF_NOWAIT: then what is warm is read by the engine, too.
+ssize_t warm(size_t n) {
+    TempDir dir;
+    const Fd fd(::open(make_file(dir / "x", 1).c_str(), O_RDONLY | O_CLOEXEC));
+    char byte;
+    iovec one{&byte, 1};
+    const bool known = ::preadv2(fd.get(), &one, 1, 0, RWF_NOWAIT) == 1 || (errno != ENOSYS && errno != EOPNOTSUPP);
+    return known ? ssize_t(n) : -EAGAIN;
+}
+
 }  // namespace
 
 TEST_CASE("a file store reads back what was written, on a disk and in memory") {
@@ -70,8 +81,9 @@ TEST_CASE("a file store reads back what was written, on a disk and in memory") {
 
         // warm: served at once
         std::vector<uint8_t> again(5000);
-        CHECK(s.try_read(again, 512) == 5000);
-        CHECK(again == data);
+        const ssize_t served = std::string(parent) == "/tmp" ? warm(5000) : 5000;
+        CHECK(s.try_read(again, 512) == served);
+        if (served > 0) CHECK(again == data);
         auto more = pattern(8192, 9);
         CHECK(s.try_write(more, 4096) == 8192);
         CHECK(read(s, 4096, 8192) == more);
@@ -92,7 +104,7 @@ TEST_CASE("a cold page is refused on the loop and read by perform") {
     ssize_t n = s.try_read(into, 0);
     CHECK((n == -EAGAIN || n > 0));         // the page cache may have kept it
     CHECK(read(s, 0, 256 << 10) == data);
-    CHECK(s.try_read(into, 0) == 64 << 10);
+    CHECK(s.try_read(into, 0) == warm(64 << 10));
     MutableBytes mapped = s.map(0, 64 << 10, false);
     REQUIRE(mapped.size() == 64 << 10);
     CHECK(std::memcmp(mapped.data(), data.data(), mapped.size()) == 0);
