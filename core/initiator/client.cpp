@@ -94,6 +94,7 @@ std::string describe(const ScsiRequest& r) {
     switch (r.outcome) {
     case ScsiRequest::Outcome::pending: return "no answer";
     case ScsiRequest::Outcome::lost: return "session lost";
+    case ScsiRequest::Outcome::in_doubt: return "no answer, given up; it may or may not have been carried out";
     case ScsiRequest::Outcome::rejected: return "rejected by the target";
     case ScsiRequest::Outcome::answered: break;
     }

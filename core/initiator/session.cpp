@@ -253,14 +253,12 @@ void Session::on_tick() {
         seen_received_ = connection_.received();
         last_received_ms_ = now;
     }
-    if (settings_.command_timeout_ms > 0) {
-        for (const Task& task : tasks_)
-            if (task.request && now - task.started_ms >= settings_.command_timeout_ms) return lost("a command was not answered in time");
-    }
     if (settings_.noop_interval_ms > 0) {
         if (ping_sent_ && last_received_ms_ <= ping_ms_ && now - ping_ms_ >= settings_.noop_timeout_ms) return lost("ping timeout");
         if (!ping_sent_ && now - last_received_ms_ >= settings_.noop_interval_ms) send_ping();
     }
+    check_times(now);
+    if (state_ != State::up) return;
     uint64_t idle_tick = settings_.noop_interval_ms > 0 ? settings_.noop_interval_ms : 10 * busy_tick_ms;
     tick_.arm(in_flight_ > 0 || ping_sent_ ? std::min(busy_tick_ms, idle_tick) : idle_tick);
 }

@@ -1,6 +1,7 @@
 // A whole initiator session in user space, RFC 7143 at ErrorRecoveryLevel 0: login (CHAP, redirects), commands with
-// immediate, unsolicited and solicited data, the CmdSN window, NOPs both ways, asynchronous messages, logout. When the
-// connection is lost it logs in again and sends the commands that were not answered once more.
+// immediate, unsolicited and solicited data, the CmdSN window, NOPs both ways, asynchronous messages, logout. A command
+// that is not answered in time is aborted. When the connection is lost it logs in again and sends the commands that were
+// not answered once more, if that can do no harm.
 //
 // Lives on one loop. Nothing is allocated per command: the caller owns the requests, tasks are slots of a table made at
 // the start. What the target says is checked before it counts: tags, offsets, lengths, sequence numbers; a target that
@@ -32,6 +33,7 @@ struct ScsiRequest {
         answered,                       // the target answered: status counts
         rejected,                       // the target refused the PDU or answered "target failure"
         lost,                           // the session ended first
+        in_doubt,                       // sent, never answered, and not to be sent again: it may have been carried out
     };
     Outcome outcome = Outcome::pending;
     uint8_t status = 0;                 // SAM-5 status code
@@ -60,7 +62,9 @@ struct SessionConfig {
     uint64_t connect_timeout_ms = 10000;            // per address
     uint64_t login_timeout_ms = 15000;
     uint64_t noop_interval_ms = 5000, noop_timeout_ms = 5000;       // interval 0: no pings
-    uint64_t command_timeout_ms = 60000;            // then the connection is given up; 0: never
+    uint64_t command_timeout_ms = 60000;            // then it is aborted; 0: never
+    uint64_t abort_timeout_ms = 15000;              // then the logical unit is reset
+    uint64_t reset_timeout_ms = 30000;              // then the connection is given up
     uint64_t replacement_timeout_ms = 120000;       // how long a lost session is tried for; 0: it ends with its connection
     unsigned max_redirects = 5;
 };
@@ -99,6 +103,8 @@ public:
     // Queues a command; it is sent as the window allows, together with what else is ready at the end of this wake-up.
     // Also while the session is down. After the end it comes back as lost.
     void submit(ScsiRequest& request);
+    // As if command_timeout_ms had passed for this one, if it is under way: for callers with deadlines of their own.
+    void time_out(ScsiRequest& request);
     // Sends what is queued, logs out, ends (bounded by login_timeout_ms).
     void logout();
     // Ends at once.
@@ -168,6 +174,26 @@ private:
     void complete(Task& task);
     void release(Task& task);
     void finish_answered();
+
+    // session_abort.cpp: commands without an answer
+    // The function under way. `late`: those given up whose answers may still come.
+    struct Tmf {
+        bool active = false;
+        wire::TmfFunction function = wire::TmfFunction::abort_task;
+        uint32_t itt = 0, task_itt = 0;
+        unsigned late = 0;
+        uint64_t lun = 0, sent_ms = 0;
+    };
+    bool resetting() const { return tmf_.active && tmf_.function == wire::TmfFunction::logical_unit_reset; }
+    bool may_repeat(const ScsiRequest& request) const;
+    void check_times(uint64_t now);
+    void abort_task(Task& task);
+    void send_tmf(wire::TmfFunction function, const Task& task);
+    void tmf_failed(const char* why);
+    bool late_tmf(uint32_t itt);
+    const char* tmf_response(const wire::TmfResponse& h);
+    void over_by_tmf();
+    void hand_back(ScsiRequest& request);
     void requeue_all();
 
     io::Loop& loop_;
@@ -196,6 +222,7 @@ private:
     ScsiRequest *pending_ = nullptr, *pending_last_ = nullptr;
     Task *bursts_ = nullptr, *bursts_last_ = nullptr;
     uint32_t cmd_sn_ = 0, exp_cmd_sn_ = 0, max_cmd_sn_ = 0, exp_stat_sn_ = 0;
+    Tmf tmf_;
     std::unique_ptr<uint8_t[]> sink_;   // for `discard` where the connection cannot
 
     bool draining_ = false, logout_wanted_ = false, logout_sent_ = false;

@@ -12,7 +12,6 @@ using wire::Opcode;
 
 namespace {
 constexpr uint8_t simple_attribute = 1;         // §11.3.1
-constexpr uint8_t max_sends = 6;                // of one command: it may be what breaks the target
 constexpr uint8_t max_empty_data = 16;          // Data-In PDUs without data, for one command
 }  // namespace
 
@@ -35,7 +34,7 @@ void Session::submit(ScsiRequest& request) {
 // Sends what may be sent: first the data that is owed, then new commands.
 void Session::pump() {
     if (state_ != State::up || logout_sent_) return;
-    while (bursts_ || (pending_ && free_ && !draining_ && wire::sn_less_equal(cmd_sn_, max_cmd_sn_))) {
+    while (bursts_ || (pending_ && free_ && !draining_ && !resetting() && wire::sn_less_equal(cmd_sn_, max_cmd_sn_))) {
         if (!connection_.want_room()) return;
         if (bursts_) {
             send_data_out(*bursts_);
@@ -173,6 +172,7 @@ void Session::arrived(const wire::Bhs& header, Bytes data) {
     case Opcode::data_in: wrong = data_in(wire::header_cast<wire::DataIn>(header), data); break;
     case Opcode::scsi_response: wrong = scsi_response(wire::header_cast<wire::ScsiResponse>(header), data); break;
     case Opcode::r2t: wrong = r2t(wire::header_cast<wire::R2t>(header)); break;
+    case Opcode::tmf_response: wrong = tmf_response(wire::header_cast<wire::TmfResponse>(header)); break;
     case Opcode::nop_in: wrong = nop_in(wire::header_cast<wire::NopIn>(header)); break;
     case Opcode::reject: wrong = reject(wire::header_cast<wire::Reject>(header), data); break;
     case Opcode::async_message: wrong = async_message(wire::header_cast<wire::AsyncMessage>(header)); break;
@@ -281,6 +281,12 @@ const char* Session::reject(const wire::Reject& h, Bytes data) {
     }
     // A Data-Out with a bad digest: the target ends the command itself, with a SCSI Response (§7.8).
     if (refused.op() == Opcode::data_out) return nullptr;
+    if (refused.op() == Opcode::tmf_request) {
+        if (late_tmf(refused.itt)) return nullptr;
+        if (!tmf_.active || refused.itt != tmf_.itt) return "the target rejects our PDU";
+        tmf_failed("the target rejects it");
+        return nullptr;
+    }
     Task* task = refused.op() == Opcode::scsi_command ? find(refused.itt) : nullptr;
     if (!task) return "the target rejects our PDU";
     task->request->outcome = ScsiRequest::Outcome::rejected;
@@ -336,7 +342,7 @@ void Session::complete(Task& task) {
         }
     }
     release(task);
-    request.done(request);
+    hand_back(request);
 }
 
 void Session::release(Task& task) {
@@ -358,7 +364,7 @@ void Session::finish_answered() {
         ScsiRequest& request = *task.request;
         lingering_--;
         release(task);
-        request.done(request);
+        hand_back(request);
         if (state_ != State::up) return;
     }
     if (left) connection_.want_sent();
@@ -367,40 +373,6 @@ void Session::finish_answered() {
 void Session::room() {
     finish_answered();
     if (state_ == State::up) pump();
-}
-
-// After a loss: what was under way goes back to the head of the queue in the order it had; what has its answer keeps it.
-void Session::requeue_all() {
-    std::vector<Task*> running;
-    std::vector<ScsiRequest*> over;
-    for (Task& task : tasks_) {
-        if (!task.request) continue;
-        if (task.answered) {
-            over.push_back(task.request);
-        } else if (task.request->sends_ >= max_sends) {
-            task.request->outcome = ScsiRequest::Outcome::lost;
-            over.push_back(task.request);
-        } else {
-            running.push_back(&task);
-        }
-    }
-    std::sort(running.begin(), running.end(), [](Task* a, Task* b) { return wire::sn_less(a->cmd_sn, b->cmd_sn); });
-    for (auto task = running.rbegin(); task != running.rend(); ++task) {
-        ScsiRequest* request = (*task)->request;
-        request->next_ = pending_;
-        pending_ = request;
-        if (!pending_last_) pending_last_ = request;
-    }
-    free_ = nullptr;
-    for (auto task = tasks_.rbegin(); task != tasks_.rend(); ++task) {
-        task->request = nullptr;
-        task->in_burst_queue = task->answered = false;
-        task->next_burst = free_;
-        free_ = &*task;
-    }
-    bursts_ = bursts_last_ = nullptr;
-    in_flight_ = lingering_ = 0;
-    for (ScsiRequest* request : over) request->done(*request);
 }
 
 }  // namespace iscsi::initiator

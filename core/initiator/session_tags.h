@@ -7,6 +7,7 @@ namespace iscsi::initiator {
 
 inline constexpr uint32_t max_tasks = 1024;
 inline constexpr uint32_t control_index = 0xffe;        // no task has it; neither does it make the reserved tag
+inline constexpr uint32_t tmf_index = 0xffd;            // task management functions have this one, and generations
 inline constexpr uint32_t ping_tag = control_index, logout_tag = 0x1000 | control_index;
 
 constexpr uint32_t tag_index(uint32_t itt) { return itt & 0xfff; }

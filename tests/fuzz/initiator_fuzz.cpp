@@ -1,6 +1,6 @@
 // What a target may send to a session in user space. The first byte says how: bit 0 digests, bit 1 the login is the input's
-// too (else it is granted), bit 2 many commands. Then records: a byte, what it means in take(); the rest of the input is
-// sent as it is. Whatever comes, every request comes back once and the session ends.
+// too (else it is granted), bit 2 many commands, bit 4 commands time out one after the other. Then records: a byte, what it
+// means in take(); the rest of the input is sent as it is. Whatever comes, every request comes back once and the session ends.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -156,6 +156,7 @@ void run(io::Loop& loop, Bytes input) {
         Target target(loop, target_end.get(), mode & 1);
         for (size_t i = 0; i < requests.size(); i++) {
             Request& r = requests[i];
+            if (i % 5 == 1) r.cdb[0] = 0x89;    // not to be sent twice
             r.data.resize(i % 3 == 2 ? 20000 : 4096);
             if (i % 3 == 0) r.in = r.data;
             else if (i % 3 == 1) r.out = r.data;
@@ -171,7 +172,10 @@ void run(io::Loop& loop, Bytes input) {
         target.step();
         if (!(mode & 2)) target.grant_login();
         target.step();
-        while (!input.empty() && !owner.ended) target.take(input);
+        for (size_t i = 0; !input.empty() && !owner.ended; i++) {
+            if (mode & 16) session.time_out(requests[i % requests.size()]);
+            target.take(input);
+        }
         if (!owner.ended) session.abandon("end of input");
         loop.run_once(0);
     }
