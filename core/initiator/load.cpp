@@ -120,6 +120,7 @@ public:
 private:
     Result<void> prepare();
     Result<void> connect(io::Loop& loop);
+    std::unique_ptr<io::Loop> loop_;                            // outlives the sessions on it, whatever ends the run
     std::vector<std::unique_ptr<Stream>> streams_;
 };
 
@@ -245,7 +246,8 @@ Result<void> Load::connect(io::Loop& loop) {
 
 Result<LoadResult> Load::run() {
     TRY_VOID(prepare());
-    auto loop = TRY(io::Loop::create());
+    loop_ = TRY(io::Loop::create());
+    io::Loop* const loop = loop_.get();
     TRY_VOID(connect(*loop));
     rusage before{}, after{};
     begin_ns = now_ns();

@@ -122,6 +122,7 @@ TgtAnswer TgtOps::lun_update(const TgtRequest& r, scsi::Unit& unit) {
     while (!rest.empty()) {
         const std::string_view pair = rest.substr(0, rest.find(','));
         rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+        if (pair.empty()) continue;                     // tgt skips it; Pacemaker's agent begins its list with a comma
         const size_t equals = pair.find('=');
         TgtCode result = TgtCode::invalid;
         if (equals != std::string_view::npos && equals + 1 < pair.size()) {

@@ -272,6 +272,8 @@ TEST_CASE("parameters of a logical unit are set from the left; the first refusal
     CHECK(update("readonly") == TgtCode::invalid);
     CHECK(update("readonly=") == TgtCode::invalid);
     CHECK(f.code(lu, TgtOp::update, 1, "", 1) == TgtCode::ok);
+    CHECK(update(",scsi_id=third,,") == TgtCode::ok);           // as Pacemaker's agent writes it
+    CHECK(f.show().find("SCSI ID: third\n") != std::string::npos);
     CHECK(update("readonly=1,removable=1,thin_provisioning=1,online=0") == TgtCode::ok);
     shown = f.show();
     shown = shown.substr(shown.find("LUN: 1"));
