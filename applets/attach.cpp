@@ -84,15 +84,13 @@ public:
         session_.reset();
     }
 
-    // The driver is asked in a process of its own, because it may wait for requests that only we can answer.
     void detach() {
         const std::string path = "/dev/nbd" + std::to_string(index_);
         if (!asked_ && !idle_device(path)) {
             asked_ = true;
             return log::warning("%s is in use; once more to detach it nevertheless", path.c_str());
         }
-        pid_t child = ::fork();
-        if (child == 0) ::_exit(kernel::nbd_disconnect(index_) ? 0 : 1);
+        ask_driver([this] { return kernel::nbd_disconnect(index_); });
     }
     uint32_t index() const { return index_; }
 
@@ -119,6 +117,18 @@ private:
         again_.arm(come_back_ms);
     }
     void nbd_disconnected() override { over_ = true; }
+    void nbd_resized(uint64_t bytes) override {
+        log::info("/dev/nbd%u is now %s large", index_, size_text(bytes).c_str());
+        ask_driver([this, bytes] { return kernel::nbd_resize(index_, bytes); });
+    }
+    // In a process of its own, because the driver may wait for requests that only we can answer.
+    template <class Ask>
+    void ask_driver(Ask ask) {
+        if (::fork() != 0) return;
+        auto done = ask();
+        if (!done) log::error("/dev/nbd%u: %s", index_, done.error().text().c_str());
+        ::_exit(done ? 0 : 1);
+    }
 
     io::Loop& loop_;
     SessionConfig config_;

@@ -33,7 +33,7 @@ int errno_of(const ScsiRequest& r) {
 
 NbdServer::NbdServer(io::Loop& loop, Fd socket, Settings settings, Owner& owner)
     : loop_(loop), socket_(std::move(socket)), settings_(std::move(settings)), owner_(owner), send_later_(loop, [this] { send(); }),
-      retry_(loop, [this] { retry_all(); }), slots_(std::max(settings_.depth, 1u)) {
+      retry_(loop, [this] { retry_all(); }), slots_(std::max(settings_.depth, 1u)), size_check_(loop, [this] { ask_size(); }) {
     for (Slot& slot : slots_) {
         slot.server = this;
         slot.request.owner = &slot;
@@ -50,6 +50,39 @@ NbdServer::NbdServer(io::Loop& loop, Fd socket, Settings settings, Owner& owner)
 
 NbdServer::~NbdServer() {
     if (watched_) loop_.remove(socket_.get(), *this);
+}
+
+void NbdServer::use(Session* session) {
+    session_ = session;
+    if (session) ask_size();
+}
+
+// ---- the unit's size
+
+void NbdServer::ask_size() {
+    size_check_.arm(settings_.size_check_ms);
+    size_known_late_ = asking_size_;            // what changed meanwhile may be in the next answer only
+    if (asking_size_ || !session_) return;
+    asking_size_ = true;
+    ScsiRequest& r = size_request_;
+    make_read_capacity_16(r);
+    r.lun = settings_.lun;
+    r.in = size_answer_;
+    r.owner = this;
+    r.done = [](ScsiRequest& q) { static_cast<NbdServer*>(q.owner)->size_answered(); };
+    session_->submit(r);
+}
+
+void NbdServer::size_answered() {
+    asking_size_ = false;
+    const bool attention = sense_code(size_request_).key == 6;          // told once: now it will answer
+    if (size_known_late_ || attention) return size_check_.arm(attention ? 100 : 0);
+    if (!size_request_.good()) return;
+    const auto now = parse_capacity_16(Bytes(size_answer_).first(std::min<size_t>(size_request_.transferred, sizeof size_answer_)));
+    DiskInfo& disk = settings_.disk;
+    if (!now || now->blocks == disk.blocks || now->block_size != disk.block_size) return;
+    disk.blocks = now->blocks;
+    owner_.nbd_resized(disk.bytes());
 }
 
 void NbdServer::gone() {
@@ -212,7 +245,10 @@ void NbdServer::completed(Slot& slot) {
         return answer(slot, 0);
     }
     if (worth_retry(r) && slot.attempts++ < max_attempts) {
-        if (sense_code(r).key == 6) return submit(slot);
+        if (sense_code(r).key == 6) {
+            if (sense_code(r).asc == 0x2a09) ask_size();
+            return submit(slot);
+        }
         slot.next = again_;
         again_ = &slot;
         if (!retry_.armed()) retry_.arm(retry_ms);

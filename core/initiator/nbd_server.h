@@ -1,6 +1,7 @@
 // Serves one end of a socket pair, whose other end the kernel's nbd driver has, from a session: requests become SCSI
 // commands, many at a time. Reads whole requests, never more data in memory than `max_memory`; what the session loses it
-// sends again; when the session has ended requests fail with EIO until it is back.
+// sends again; when the session has ended requests fail with EIO until it is back. Follows the unit's size: asked for when the
+// session is back, at CAPACITY DATA HAS CHANGED and now and then, since a unit without commands tells nothing.
 #pragma once
 #include <memory>
 #include <vector>
@@ -17,10 +18,12 @@ public:
         DiskInfo disk;
         unsigned depth = 128;
         size_t max_memory = 16 << 20;
+        uint64_t size_check_ms = 10000;
     };
     class Owner {
     public:
         virtual void nbd_disconnected() = 0;            // the kernel let go of the device; must not destroy the server
+        virtual void nbd_resized(uint64_t bytes) = 0;   // the unit's size is another one: the kernel must know
 
     protected:
         ~Owner() = default;
@@ -29,7 +32,7 @@ public:
     NbdServer(io::Loop& loop, Fd socket, Settings settings, Owner& owner);
     ~NbdServer();
     // nullptr: there is none now; requests fail. The session outlives its use here.
-    void use(Session* session) { session_ = session; }
+    void use(Session* session);
     unsigned in_flight() const { return busy_; }
 
 private:
@@ -58,6 +61,8 @@ private:
     void retry_all();
     void gone();
     void update_events();
+    void ask_size();
+    void size_answered();
 
     io::Loop& loop_;
     Fd socket_;
@@ -76,6 +81,10 @@ private:
     unsigned busy_ = 0;
     uint32_t events_ = 0;
     std::vector<uint8_t> zeros_;
+    io::Timer size_check_;
+    ScsiRequest size_request_;
+    uint8_t size_answer_[capacity_16_answer];
+    bool asking_size_ = false, size_known_late_ = false;
 };
 
 }  // namespace iscsi::initiator

@@ -26,10 +26,8 @@ Result<std::vector<uint8_t>> fetch(Client& client, ScsiRequest& r, uint64_t lun,
 
 Result<std::vector<uint8_t>> read_capacity_16(Client& client, uint64_t lun) {
     ScsiRequest r;
-    r.cdb[0] = 0x9e;
-    r.cdb[1] = 0x10;
-    put32(&r.cdb[10], 32);
-    return fetch(client, r, lun, 32, "READ CAPACITY(16)");
+    make_read_capacity_16(r);
+    return fetch(client, r, lun, capacity_16_answer, "READ CAPACITY(16)");
 }
 
 Result<std::vector<uint8_t>> read_capacity_10(Client& client, uint64_t lun) {
@@ -60,7 +58,27 @@ void take_vpd(Client& client, uint64_t lun, DiskInfo& d) {
         }
 }
 
+// What the arithmetic here and in the tools relies on.
+bool makes_a_disk(const Capacity& c) {
+    const bool power = c.block_size >= 256 && c.block_size <= 65536 && (c.block_size & (c.block_size - 1)) == 0;
+    return power && c.blocks > 0 && c.blocks <= UINT64_MAX / 2 / c.block_size;
+}
+
 }  // namespace
+
+void make_read_capacity_16(ScsiRequest& r) {
+    std::memset(r.cdb, 0, sizeof r.cdb);
+    r.cdb[0] = 0x9e;
+    r.cdb[1] = 0x10;
+    put32(&r.cdb[10], capacity_16_answer);
+}
+
+std::optional<Capacity> parse_capacity_16(Bytes answer) {
+    if (answer.size() < 12) return {};
+    const Capacity c{get64(answer.data()) + 1, get32(&answer[8])};
+    if (!makes_a_disk(c)) return {};
+    return c;
+}
 
 const char* device_type_name(uint8_t type) {
     static const char* const names[] = {"DIRECT_ACCESS", "SEQUENTIAL_ACCESS", "PRINTER", "PROCESSOR", "WRITE_ONCE", "MMC", "SCANNER",
@@ -142,9 +160,7 @@ Result<DiskInfo> disk_info(Client& client, uint64_t lun) {
         d.blocks = uint64_t(get32(c10.data())) + 1;
         d.block_size = d.physical_block = get32(&c10[4]);
     }
-    // What the arithmetic here and in the tools relies on.
-    const bool power = d.block_size >= 256 && d.block_size <= 65536 && (d.block_size & (d.block_size - 1)) == 0;
-    if (!power || d.blocks == 0 || d.blocks > UINT64_MAX / 2 / d.block_size)
+    if (!makes_a_disk({d.blocks, d.block_size}))
         return Error{0, "READ CAPACITY", std::to_string(d.blocks) + " blocks of " + std::to_string(d.block_size) + " bytes make no disk"};
     take_vpd(client, lun, d);
     ScsiRequest mode;                           // MODE SENSE(6), all pages: bit 7 of the device-specific parameter is WP

@@ -1,6 +1,7 @@
 // What a tool asks a logical unit: INQUIRY, vital product data, REPORT LUNS, capacity, limits; and the CDBs of reads and
 // writes. The answers are checked for length field by field: a target may send anything.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,12 @@ struct DiskInfo {
     uint64_t max_write_same = 0;        // blocks; 0: no limit told
     uint64_t bytes() const { return blocks * block_size; }
 };
+
+// READ CAPACITY(16): the command, and blocks and block size of its answer; nothing if that makes no disk.
+inline constexpr uint32_t capacity_16_answer = 32;
+void make_read_capacity_16(ScsiRequest& request);
+struct Capacity { uint64_t blocks = 0; uint32_t block_size = 0; };
+std::optional<Capacity> parse_capacity_16(Bytes answer);
 
 const char* device_type_name(uint8_t type);     // "DIRECT_ACCESS" ..., as iscsi-ls prints them
 std::string size_text(uint64_t bytes);          // "1.0G"

@@ -18,7 +18,7 @@ struct Rig final : SessionOwner, NbdServer::Owner {
     Fd kernel;
     bool up = false, gone = false;
 
-    explicit Rig(unsigned depth = 16, size_t max_memory = 1 << 20) {
+    explicit Rig(unsigned depth = 16, size_t max_memory = 1 << 20, uint64_t size_check_ms = 1000000) {
         SessionConfig config = session_config(target.url(), "iqn.2026-01.test:i");
         session = std::make_unique<Session>(*loop, config, static_cast<SessionOwner&>(*this));
         session->start();
@@ -32,6 +32,7 @@ struct Rig final : SessionOwner, NbdServer::Owner {
         s.disk.unmap = true;
         s.depth = depth;
         s.max_memory = max_memory;
+        s.size_check_ms = size_check_ms;
         server = std::make_unique<NbdServer>(*loop, Fd(ends[1]), s, static_cast<NbdServer::Owner&>(*this));
         server->use(session.get());
     }
@@ -39,6 +40,8 @@ struct Rig final : SessionOwner, NbdServer::Owner {
     void session_up(Session&) override { up = true; }
     void session_ended(Session&, const SessionEnd&) override { server->use(nullptr); }
     void nbd_disconnected() override { gone = true; }
+    void nbd_resized(uint64_t bytes) override { sizes.push_back(bytes); }
+    std::vector<uint64_t> sizes;
 
     void ask(NbdCommand command, uint64_t handle, uint64_t from, uint32_t length, Bytes data = {}) {
         kernel::NbdRequest r;
@@ -135,6 +138,43 @@ TEST_CASE("more requests than slots or memory wait their turn") {
         seen[handle] = true;
     }
     CHECK(rig.target.disk[39 * 65536 + 5] == 0x5a);
+}
+
+TEST_CASE("a unit that grows or shrinks makes the device another size") {
+    for (bool idle : {true, false}) {           // by the check now and then; by the unit attention
+        CAPTURE(idle);
+        Rig rig(16, 1 << 20, idle ? 20 : 1000000);
+        uint32_t error = 99;
+        rig.ask(NbdCommand::read, 1, 0, 512);
+        CHECK(rig.reply(error) == 1);
+        rig.take(512);
+        CHECK(rig.sizes.empty());
+        auto resize = [&](size_t bytes) {
+            const size_t told = rig.sizes.size();
+            rig.target.disk.resize(bytes);
+            rig.target.mapped.resize(bytes / 512);
+            if (!idle) {
+                rig.target.attention = 1;
+                rig.target.attention_code = 0x2a09;
+                rig.ask(NbdCommand::read, 2, 0, 512);
+                CHECK(rig.reply(error) == 2);
+                CHECK(error == 0);
+                rig.take(512);
+            }
+            for (int i = 0; i < 500 && rig.sizes.size() == told; i++) rig.loop->run_once(10);
+            REQUIRE(rig.sizes.size() == told + 1);
+            CHECK(rig.sizes.back() == bytes);
+        };
+        resize(6 << 20);
+        rig.ask(NbdCommand::write, 3, (6 << 20) - 512, 512, std::vector<uint8_t>(512, 7));
+        CHECK(rig.reply(error) == 3);
+        CHECK(error == 0);
+        CHECK(rig.target.disk.back() == 7);
+        resize(5 << 20);
+        rig.ask(NbdCommand::read, 4, 5 << 20, 512);
+        CHECK(rig.reply(error) == 4);
+        CHECK(error == EINVAL);
+    }
 }
 
 TEST_CASE("what the nbd driver may not send ends the device") {

@@ -44,6 +44,7 @@ public:
     uint32_t fail_at_lba = UINT32_MAX;          // reads and writes of that block: MEDIUM ERROR
     int drop_after = -1;                        // so many reads and writes, then the connection is cut, once
     unsigned reads = 0, writes = 0, same = 0, unmaps = 0, flushes = 0, attention = 1;
+    uint16_t attention_code = 0x2900;
 
 private:
     struct Write { std::vector<uint8_t> cdb, data; size_t want = 0; };
@@ -71,7 +72,7 @@ private:
             auto c = wire::header_cast<wire::ScsiCommand>(h);
             if (attention > 0) {
                 attention--;
-                return sense(t, h.itt, 6, 0x2900);
+                return sense(t, h.itt, 6, attention_code);
             }
             Write w;
             w.cdb.assign(c.cdb, c.cdb + 16);

@@ -1,4 +1,5 @@
-# iscsi attach and detach in a guest whose kernel has nbd: file system, target killed under load, time-out, in-use check.
+# iscsi attach and detach in a guest whose kernel has nbd: file system, target killed under load, time-out, in-use check;
+# the unit grows (Debian's tgtd looks at its size only when it starts).
 target_start
 target_disk disk.img 128M
 echo $TGTD_PID > tgtd.pid
@@ -9,6 +10,7 @@ cat > hook <<'H'
 case $1 in
   kill) kill -9 "$(cat tgtd.pid)";;
   start) rm -f /run/tgtd/*; target_start && target_disk disk.img 128M && echo $TGTD_PID > tgtd.pid;;
+  grow) [ "$TARGET" = ours ] || kill -9 "$(cat tgtd.pid)"; truncate -s 192M disk.img; [ "$TARGET" = ours ] || "$0" start;;
 esac
 H
 chmod 755 hook

@@ -12,6 +12,9 @@ want "attach" iscsi attach --timeout 60 "$URL"
 want "mkfs" mkfs.ext4 -q -F /dev/nbd0
 want "mount" mount -t ext4 /dev/nbd0 /mnt
 dd if=/dev/urandom of=/mnt/a bs=64k count=200 2>/dev/null; sync
+host grow; n=0; until [ "$(cat /sys/block/nbd0/size)" = 393216 ] || [ $n -gt 300 ]; do sleep 0.1; n=$((n+1)); done
+[ $n -le 300 ] && ok "the device grows with the unit, mounted" || bad "size stays $(cat /sys/block/nbd0/size)"
+want "the new blocks can be written" dd if=/dev/zero of=/dev/nbd0 bs=4k seek=49151 count=1 oflag=direct
 unwanted "detach refuses while it is mounted" iscsi detach /dev/nbd0
 (dd if=/dev/urandom of=/mnt/b bs=64k count=400 conv=fsync 2>/dev/null; echo $? > /run/dd) & writer=$!
 sleep 0.5; host kill; sleep 3; host start; wait $writer
