@@ -17,11 +17,12 @@ namespace iscsi::wire {
 class PduBatch {
 public:
     static constexpr size_t max_pieces = 256;
+    static constexpr size_t max_bytes = 1024 * 1024;        // then it goes out, so that others have their turn
     // `capacity`: bytes of the arena.
     explicit PduBatch(size_t capacity) : arena_(capacity) {}
 
     // Room for a PDU with `data` bytes inline (0 for a referred payload)?
-    bool has_room(size_t data) const { return pieces_.size() + 3 < max_pieces && arena_.size() - used_ >= data + overhead; }
+    bool has_room(size_t data) const { return pieces_.size() + 3 < max_pieces && bytes_ < max_bytes && arena_.size() - used_ >= data + overhead; }
     bool empty() const { return bytes_ == 0; }
     size_t bytes() const { return bytes_; }
 

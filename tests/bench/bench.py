@@ -1,208 +1,153 @@
 #!/usr/bin/env python3
-"""Runs every server on the same cached file and prints what each costs; started by scripts/bench.sh inside its own name spaces.
+"""Runs every server on the same cached file and keeps what each costs in a JSON; started by scripts/bench.sh inside name spaces of its own.
 
 Per cell, rounds alternate between the servers (A B C A B C ...); the figures are medians, the CPU figure the least of the rounds
-(noise only adds). Server CPU is the run time of all its threads, from the scheduler, in ns.
+(noise only adds). Server CPU is the run time of all its threads, from the scheduler, in ns. What a run measures replaces what the
+JSON says about it, so `--only REGEX` repeats single cells; a cell's name is SECTION/NAME: cells/… start/… idle/… fair clients/…
+sweeps/… lio.
 """
-import argparse, json, os, re, shutil, signal, statistics, subprocess, sys, time
+import argparse, json, os, re, subprocess, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import IQN, Ours, Tgt, Istgt, Roof
-import plot
+import measure
+from cells import CELLS, CLIENTS, SWEEPS
+from servers import Istgt, Ours, Roof, Tgt
 
-# name, load arguments; bytes per I/O is --bs
-CELLS = [
-    ("4 KiB random read, depth 1",           "--bs 4096 --depth 1"),
-    ("4 KiB random read, depth 32",          "--bs 4096 --depth 32"),
-    ("4 KiB random write, depth 1",          "--bs 4096 --depth 1 --read 0"),
-    ("4 KiB random write, depth 32",         "--bs 4096 --depth 32 --read 0"),
-    ("4 KiB random read, depth 32, 8 sessions", "--bs 4096 --depth 32 --sessions 8"),
-    ("8 KiB 70/30, depth 32, 8 sessions",    "--bs 8192 --depth 32 --read 70 --sessions 8"),
-    ("1 MiB sequential read, depth 8",       "--bs 1048576 --depth 8 --seq"),
-    ("1 MiB sequential write, depth 8",      "--bs 1048576 --depth 8 --seq --read 0"),
-    ("4 KiB random read, depth 32, digests", "--bs 4096 --depth 32 --digests"),
-    ("4 KiB random write, depth 32, digests", "--bs 4096 --depth 32 --read 0 --digests"),
-    ("1 MiB sequential read, depth 8, digests", "--bs 1048576 --depth 8 --seq --digests"),
-    ("1 MiB sequential write, depth 8, digests", "--bs 1048576 --depth 8 --seq --read 0 --digests"),
-]
-SWEEPS = [
-    ("depth", "queue depth", [1, 2, 4, 8, 16, 32, 64, 128], "--bs 4096 --depth {}"),
-    ("block-size", "block size, bytes", [512 << i for i in range(14)], "--depth 8 --bs {}"),
-    ("sessions", "sessions", [1, 2, 4, 8, 16, 32, 64], "--bs 4096 --depth 4 --sessions {}"),
-]
+ROOFS = ("each", "gather", "sendfile", "map")
+WORK = "/run/bench"
 
 
-def measure(server, args, seconds, load, size):
-    command = ["timeout", str(int(seconds) + 15), load] + server.load_args() + args.split() + ["--seconds", str(seconds), "--size", str(size)]
-    before = server.cpu_ns()
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    after = server.cpu_ns()
-    if run.returncode != 0:
-        return {"failed": (run.stderr or run.stdout).strip()[-200:] or f"status {run.returncode}", "command": " ".join(command)}
-    r = json.loads(run.stdout)
-    bs = int(re.search(r"--bs (\d+)", args).group(1))
-    r["cpu_us_io"] = (after - before) / 1000 / max(1, r["ios"])
-    r["cpu_us_mib"] = r["cpu_us_io"] * 1048576 / bs
-    r["rss_kib"] = server.rss_kib()
-    return r
-
-
-def alternate(servers, args, rounds, seconds, load, size):
-    runs = {s.name: [] for s in servers}
-    for _ in range(rounds):
-        for s in servers:
-            if "digests" in args and isinstance(s, Roof):
-                continue
-            runs[s.name].append(measure(s, args, seconds, load, size))
-    out = {}
-    for name, list_ in runs.items():
-        good = [r for r in list_ if "failed" not in r]
-        if not list_:
-            continue
-        if not good:
-            out[name] = list_[0]
-            continue
-        median = lambda key: statistics.median(r[key] for r in good)
-        out[name] = {k: median(k) for k in ("iops", "mib_s", "p50_us", "p99_us", "rss_kib")}
-        out[name]["cpu_us_io"] = min(r["cpu_us_io"] for r in good)
-        out[name]["cpu_us_mib"] = min(r["cpu_us_mib"] for r in good)
-        out[name]["failed_rounds"] = len(list_) - len(good)
-    return out
-
-
-def table(result, ours="ours", tgt="tgt"):
-    lines = ["| server | IOPS | MiB/s | p50 µs | p99 µs | server CPU µs/IO | µs/MiB | RSS KiB | CPU vs tgt | IOPS vs tgt |", "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    base = result.get(tgt, {})
-    for name, r in result.items():
-        if "failed" in r:
-            lines.append(f"| {name} | failed: {r['failed']} |||||||||")
-            continue
-        cpu = f"1/{base['cpu_us_io'] / r['cpu_us_io']:.2f}" if base.get("cpu_us_io") and r["cpu_us_io"] else ""
-        rate = f"{r['iops'] / base['iops']:.2f}x" if base.get("iops") else ""
-        lines.append(f"| {name} | {r['iops']:.0f} | {r['mib_s']:.0f} | {r['p50_us']:.0f} | {r['p99_us']:.0f} | {r['cpu_us_io']:.1f} | {r['cpu_us_mib']:.0f} | {r['rss_kib']} | {cpu} | {rate} |")
-    return "\n".join(lines)
-
-
-def other_clients(servers, rounds):
-    """Clients nobody here wrote, so that we do not flatter ourselves."""
-    commands = {
-        "qemu-img bench, 4 KiB sequential reads, depth 32": (["qemu-img", "bench", "-f", "raw", "-c", "30000", "-d", "32", "-s", "4096"], r"Run completed in ([\d.]+) seconds", lambda s: 30000 / float(s)),
-        "qemu-img bench, 1 MiB sequential writes, depth 8": (["qemu-img", "bench", "-f", "raw", "-w", "-c", "400", "-d", "8", "-s", "1048576"], r"Run completed in ([\d.]+) seconds", lambda s: 400 / float(s)),
-        "iscsi-perf, 4 KiB random reads, depth 32": (["iscsi-perf", "-r", "-t", "2", "-m", "32", "-b", "8"], r"iops average (\d+)", float),
-    }
-    out = {}
-    for name, (command, pattern, value) in commands.items():
-        runs = {s.name: [] for s in servers}
-        for _ in range(rounds):
-            for s in servers:
-                run = subprocess.run(["timeout", "-s", "INT", "30"] + command + [s.url()], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-                hit = re.findall(pattern, run.stdout + run.stderr)
-                if hit:
-                    runs[s.name].append(value(hit[-1]))
-                else:
-                    print(f"{name}: {s.name}: {(run.stdout + run.stderr)[-300:]}", file=sys.stderr)
-        out[name] = {k: statistics.median(v) for k, v in runs.items() if v}
-    return out
-
-
-def start_and_memory(kind, make, load):
-    """Start to listening, resident memory idle, with 1 and with 1000 idle sessions, login rate."""
-    starts = []
-    for _ in range(5):
-        s = make()
-        starts.append(s.start_ms)
-        s.stop()
-    s = make()
-    r = {"many": s.many, "start_ms": statistics.median(starts), "idle_rss_kib": s.rss_kib()}
-    for n in (1, s.many):
-        p = subprocess.Popen([load] + s.load_args() + ["--sessions", str(n), "--hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = p.stdout.readline()
-        if line:
-            j = json.loads(line)
-            key = "one" if n == 1 else "many"
-            r[f"rss_kib_{key}"] = s.rss_kib()
-            r[f"logins_per_s_{key}"] = n / j["login_seconds"]
-        p.stdin.close()
-        error = p.stderr.read()
-        p.wait()
-        if not line:
-            r["failed"] = error.strip()[-200:]
-        time.sleep(0.3)
-    s.stop()
-    return r
-
-
-def main():
-    a = argparse.ArgumentParser()
-    a.add_argument("--build", required=True)
-    a.add_argument("--top", required=True)
-    a.add_argument("-r", "--rounds", type=int, default=4)
-    a.add_argument("-s", "--seconds", type=float, default=1.0)
-    a.add_argument("-o", "--out")
-    a.add_argument("--only", default=".")
+def options():
+    a = argparse.ArgumentParser(prog="bench.sh")
+    a.add_argument("--build", required=True, help=argparse.SUPPRESS)
+    a.add_argument("--top", required=True, help=argparse.SUPPRESS)
+    a.add_argument("-r", "--rounds", type=int)
+    a.add_argument("-s", "--seconds", type=float)
+    a.add_argument("-o", "--out", default="")
+    a.add_argument("--only", default=".", metavar="REGEX")
+    a.add_argument("--not", dest="without", metavar="REGEX")
+    a.add_argument("--quick", action="store_true", help="three minutes: shorter, fewer points")
     a.add_argument("--no-sweeps", action="store_true")
     a.add_argument("--no-clients", action="store_true")
     a.add_argument("--servers", default="ours,tgt,istgt,roof")
     o = a.parse_args()
-    out = o.out or os.path.join(o.build, "bench")
-    os.makedirs(out, exist_ok=True)
-    load, roof = os.path.join(o.build, "bench_load"), os.path.join(o.build, "bench_roof")
-    work = "/run/bench"
-    os.makedirs(work)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "bench", work], check=True)
-    size = 512 << 20
-    image = os.path.join(work, "disk.img")
-    with open(image, "wb") as f:
-        block = os.urandom(1 << 20)
-        for _ in range(size >> 20):
-            f.write(block)
-    wanted = o.servers.split(",")
-    makers = {"ours": lambda: Ours(o.build, work, image), "tgt": lambda: Tgt(work, image), "istgt": lambda: Istgt(work, image)}
-    unknown = [w for w in wanted if w not in makers and not w.startswith("roof")]
-    if unknown:
-        a.error("no server " + unknown[0])
-    report = {"machine": {"cpus": os.cpu_count(), "kernel": os.uname().release}, "cells": {}, "sweeps": {}, "clients": {}, "start": {}}
-    md = [f"# Benchmark\n\n{os.cpu_count()} CPUs, Linux {os.uname().release}, loopback, a file of {size >> 20} MiB in tmpfs, client on the same machine; "
-          f"{o.rounds} alternated rounds of {o.seconds} s, medians (CPU: least round).\nCommand: `scripts/bench.sh {' '.join(sys.argv[5:])}`\n"]
-    report["start"] = {w: start_and_memory(w, makers[w], load) for w in wanted if w in makers}
-    md.append("## Start, memory, logins\n\n| server | start to listening ms | idle RSS KiB | RSS, 1 session | sessions | RSS with them | KiB per idle session | logins/s |\n|---|---:|---:|---:|---:|---:|---:|---:|")
-    for name, r in report["start"].items():
-        big, one = r.get("rss_kib_many"), r.get("rss_kib_one")
-        each = f"{(big - one) / (r['many'] - 1):.1f}" if big and one else r.get("failed", "")
-        md.append(f"| {name} | {r['start_ms']:.1f} | {r['idle_rss_kib']} | {one} | {r['many']} | {big} | {each} | {r.get('logins_per_s_many', 0):.0f} |")
-    print("\n".join(md), flush=True)
-    servers = [makers[w]() for w in wanted if w in makers]
-    if any(w.startswith("roof") for w in wanted):
-        servers += [Roof(roof, mode, image, 3280 + i) for i, mode in enumerate(("each", "gather", "sendfile", "map"))]
-    try:
-        for name, args in CELLS:
-            if not re.search(o.only, name):
+    o.rounds = o.rounds or (2 if o.quick else 3)
+    o.seconds = o.seconds or (0.25 if o.quick else 0.8)
+    o.out = o.out or os.path.join(o.build, "bench")
+    o.wanted = o.servers.split(",")
+    for w in o.wanted:
+        if w not in ("ours", "tgt", "istgt", "roof"):
+            a.error("no server " + w)
+    return o
+
+
+class Run:
+    def __init__(self, o):
+        self.o, self.begin = o, time.time()
+        self.path = os.path.join(o.out, "bench.json")
+        self.load, self.roof = os.path.join(o.build, "bench_load"), os.path.join(o.build, "bench_roof")
+        self.report = {}
+        if os.path.exists(self.path):
+            with open(self.path) as f:
+                self.report = json.load(f)
+        os.makedirs(WORK)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "bench", WORK], check=True)
+        self.size, self.image = 512 << 20, os.path.join(WORK, "disk.img")
+        with open(self.image, "wb") as f:
+            block = os.urandom(1 << 20)
+            for _ in range(self.size >> 20):
+                f.write(block)
+        model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+        self.report["machine"] = {"cpus": os.cpu_count(), "model": model, "kernel": os.uname().release, "mib": self.size >> 20, "rounds": o.rounds, "seconds": o.seconds}
+
+    def asked(self, name):
+        return re.search(self.o.only, name) and not (self.o.without and re.search(self.o.without, name))
+
+    def keep(self, section, name, value):
+        if name is None:
+            self.report[section] = value
+        else:
+            self.report.setdefault(section, {})[name] = value
+        os.makedirs(self.o.out, exist_ok=True)
+        with open(self.path + ".new", "w") as f:
+            json.dump(self.report, f, indent=1)
+        os.rename(self.path + ".new", self.path)
+        print(f"{time.time() - self.begin:6.1f} s  {section}{'/' + name if name else ''}", flush=True)
+
+    def make(self, name):
+        return {"ours": lambda: Ours(self.o.build, WORK, self.image), "tgt": lambda: Tgt(WORK, self.image), "istgt": lambda: Istgt(WORK, self.image)}[name]()
+
+    def fresh(self, section, each):
+        """A section of one entry per server, each started for it."""
+        for name in self.o.wanted:
+            if name == "roof" or (name == "istgt" and section == "idle") or not self.asked(f"{section}/{name}"):
                 continue
-            report["cells"][name] = alternate(servers, args, o.rounds, o.seconds, load, size)
-            md.append(f"\n## {name}\n\n" + table(report["cells"][name]))
-            print(md[-1], flush=True)
-        real = [s for s in servers if not isinstance(s, Roof)]
-        if not o.no_clients:
-            report["clients"] = other_clients(real, max(1, o.rounds // 2))
-            md.append("\n## Other clients, I/Os per second\n\n| client | " + " | ".join(s.name for s in real) + " |\n|---|" + "---:|" * len(real))
-            for name, r in report["clients"].items():
-                md.append(f"| {name} | " + " | ".join(f"{r[s.name]:.0f}" if s.name in r else "failed" for s in real) + " |")
-        if not o.no_sweeps:
-            for key, label, points, args in SWEEPS:
-                rows = {p: alternate(servers, args.format(p), max(1, o.rounds // 2), o.seconds / 2, load, size) for p in points}
-                report["sweeps"][key] = rows
-                for figure, what in (("mib_s", "MiB/s") if key == "block-size" else ("iops", "I/Os per second"), ("cpu_us_io", "server CPU per I/O, µs")):
-                    series = {s.name: [(p, rows[p][s.name][figure]) for p in points if figure in rows[p].get(s.name, {})] for s in servers}
-                    path = os.path.join(out, f"{key}-{figure}.svg")
-                    plot.lines(path, f"{what} over {label}", label, what, series)
-                    md.append(f"\n![{what} over {label}]({os.path.basename(path)})")
-    finally:
-        for s in servers:
-            s.stop()
-        with open(os.path.join(out, "bench.json"), "w") as f:
-            json.dump(report, f, indent=1)
-        with open(os.path.join(out, "bench.md"), "w") as f:
-            f.write("\n".join(md) + "\n")
-    print(f"\n{out}/bench.md bench.json *.svg")
+            s = self.make(name)
+            try:
+                self.keep(section, name, each(s))
+            except RuntimeError as e:
+                print(f"{section}/{name}: {e}", file=sys.stderr)
+            finally:
+                s.stop()
+
+    def together(self):
+        """What runs in alternation."""
+        o = self.o
+        cells = [c for c in CELLS if self.asked("cells/" + c[0])]
+        clients = [c for c in CLIENTS if self.asked("clients/" + c[0]) and not o.no_clients]
+        sweeps = [s for s in SWEEPS if self.asked("sweeps/" + s[0]) and not o.no_sweeps]
+        fair = self.asked("fair")
+        if not (cells or clients or sweeps or fair):
+            return
+        real = [self.make(w) for w in o.wanted if w != "roof"]
+        roofs = [Roof(self.roof, mode, self.image, 3280 + i) for i, mode in enumerate(ROOFS)] if "roof" in o.wanted else []
+        try:
+            for name, args in cells:
+                self.keep("cells", name, measure.alternate(real + roofs, args, o.rounds, o.seconds, self.load, self.size))
+            if fair:
+                self.keep("fair", None, measure.fairness(real, self.load, o.rounds, max(0.5, o.seconds)))
+            for name, *_ in clients:
+                self.keep("clients", name, measure.clients(name, [s for s in real if not (o.quick and s.name == "istgt")], 1 if o.quick else 2, o.build))
+            for key, _, points, args, _ in sweeps:
+                some = [s for s in real + roofs if s.name in (("ours", "tgt", "roof: map") if o.quick else ("ours", "tgt", "istgt", "roof: gather", "roof: map"))]
+                rows = {str(p): measure.alternate(some, args.format(p), 1 if o.quick else 2, 0.15 if o.quick else 0.3, self.load, self.size)
+                        for p in (points[::3] + points[-1:] if o.quick else points)}
+                self.keep("sweeps", key, rows)
+        finally:
+            for s in real + roofs:
+                s.stop()
+
+    def instructions(self):
+        """Idle sessions once more, by instructions in user space."""
+        import instructions
+        out = {"many": 1000}
+        for name, args, commands, idle in instructions.CASES:
+            if idle:
+                alone, beside = (instructions.per_command(self.o.build, WORK, self.image, args, commands, n) for n in (0, 1000))
+                out[name.split(", beside")[0]] = {"alone_instructions": alone, "beside_instructions": beside}
+        self.keep("idle", "ours, by callgrind", out)
+
+    def kernel_target(self):
+        o = self.o
+        command = [os.path.join(o.top, "tests/bench/lio.py"), "--build", o.build, "--top", o.top, "-o", o.out] + (["-r", "1", "--servers", "ours,lio-fileio,tgt"] if o.quick else [])
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        path = os.path.join(o.out, "lio.json")
+        if run.returncode == 0:
+            with open(path) as f:
+                self.keep("lio", None, json.load(f))
+            os.remove(path)
+        else:
+            print("lio: failed", file=sys.stderr)
+
+
+def main():
+    r = Run(options())
+    r.fresh("start", lambda s: measure.start_and_memory(s, r.load))
+    r.fresh("idle", lambda s: measure.idle_sessions(s, r.load, 2 if r.o.quick else 5, r.o.seconds / 2))
+    if "ours" in r.o.wanted and r.asked("idle/ours, by callgrind"):
+        r.instructions()
+    r.together()
+    if r.asked("lio"):
+        r.kernel_target()
 
 
 main()

@@ -6,17 +6,18 @@ Started by scripts/instructions.sh in name spaces of its own.
 """
 import os, re, subprocess, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import servers
+import measure, servers
 
-CASES = [  # name, load arguments, commands
-    ("test unit ready", "--bs 512 --depth 1 --cdb tur", 2000),
-    ("read 4 KiB, depth 1", "--bs 4096 --depth 1", 2000),
-    ("read 4 KiB, depth 32", "--bs 4096 --depth 32", 3200),
-    ("write 4 KiB, depth 1", "--bs 4096 --depth 1 --read 0", 2000),
-    ("write 4 KiB, depth 32", "--bs 4096 --depth 32 --read 0", 3200),
-    ("read 1 MiB, depth 4", "--bs 1048576 --depth 4 --seq", 80),
-    ("write 1 MiB, depth 4", "--bs 1048576 --depth 4 --seq --read 0", 80),
-    ("read 4 KiB, depth 32, digests", "--bs 4096 --depth 32 --digests", 3200),
+CASES = [  # name, load arguments, commands, idle sessions beside
+    ("test unit ready", "--bs 512 --depth 1 --cdb tur", 2000, 0),
+    ("read 4 KiB, depth 1", "--bs 4096 --depth 1", 2000, 0),
+    ("read 4 KiB, depth 32", "--bs 4096 --depth 32", 3200, 0),
+    ("write 4 KiB, depth 1", "--bs 4096 --depth 1 --read 0", 2000, 0),
+    ("write 4 KiB, depth 32", "--bs 4096 --depth 32 --read 0", 3200, 0),
+    ("read 1 MiB, depth 4", "--bs 1048576 --depth 4 --seq", 80, 0),
+    ("write 1 MiB, depth 4", "--bs 1048576 --depth 4 --seq --read 0", 80, 0),
+    ("read 4 KiB, depth 32, digests", "--bs 4096 --depth 32 --digests", 3200, 0),
+    ("read 4 KiB, depth 32, beside 100 idle sessions", "--bs 4096 --depth 32", 3200, 100),
 ]
 ALLOWED_GROWTH = 0.05
 
@@ -43,14 +44,22 @@ class UnderCallgrind(servers.TgtLike):
             raise SystemExit("instructions: tgtd did not end at SIGTERM under callgrind")
 
 
-def count(build, work, image, args, commands):
+def count(build, work, image, args, commands, idle=0):
     server = UnderCallgrind(build, work, image)
+    held = measure.Held(server, os.path.join(build, "bench_load"), idle) if idle else None
     load = [os.path.join(build, "bench_load")] + server.load_args() + args.split() + ["--count", str(commands)]
     run = subprocess.run(["timeout", "120"] + load, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     server.stop()
+    if held:
+        held.end()
     if run.returncode != 0:
         raise SystemExit(f"instructions: {' '.join(load)}: {run.stderr.strip()}")
     return int(re.search(r"^(?:summary|totals): (\d+)", open(server.out).read(), re.M).group(1))
+
+
+def per_command(build, work, image, args, commands, idle=0):
+    n1, n2 = (count(build, work, image, args, n, idle) for n in (commands, 2 * commands))
+    return round((n2 - n1) / commands)
 
 
 def main():
@@ -68,9 +77,8 @@ def main():
                 committed[name] = int(value)
     passed = failed = 0
     now = {}
-    for name, args, commands in CASES:
-        n1, n2 = (count(build, "/run/work", image, args, n) for n in (commands, 2 * commands))
-        now[name] = round((n2 - n1) / commands)
+    for name, args, commands, idle in CASES:
+        now[name] = per_command(build, "/run/work", image, args, commands, idle)
         was = committed.get(name)
         growth = now[name] / was - 1 if was else None
         ok = "--update" in sys.argv or (was is not None and growth <= ALLOWED_GROWTH)
@@ -87,4 +95,5 @@ def main():
     sys.exit(failed > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -116,7 +116,9 @@ int main(int argc, char** argv) {
         if (n == 0) { fprintf(stderr, "load: nothing happened for a second\n"); return 1; }
         for (int i = 0; i < n; i++) {
             auto* s = static_cast<Session*>(events[i].data.ptr);
+            const uint64_t before = totals.latency.total;
             if (!s->receive(totals)) { fprintf(stderr, "load: connection lost or answered wrongly: %s\n", s->trouble()); return 1; }
+            s->done += totals.latency.total - before;
             s->fill(totals);
             if (!s->flush()) { fprintf(stderr, "load: send failed\n"); return 1; }
         }
@@ -128,9 +130,12 @@ int main(int argc, char** argv) {
         }
     }
     const double seconds = double(now - start) / 1e9;
+    uint64_t least = ~0ull;                 // what the session that was served worst got
+    for (auto& s : sessions) least = std::min(least, s->done);
     const double ios = double(totals.latency.total);
-    printf("{\"ios\": %.0f, \"seconds\": %.3f, \"iops\": %.0f, \"mib_s\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"errors\": %llu, \"login_seconds\": %.4f}\n",
+    printf("{\"ios\": %.0f, \"seconds\": %.3f, \"iops\": %.0f, \"mib_s\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"errors\": %llu, \"login_seconds\": %.4f, "
+           "\"least_ios\": %llu}\n",
            ios, seconds, ios / seconds, ios * o.bs / seconds / 1048576, totals.latency.percentile(50), totals.latency.percentile(99),
-           (unsigned long long)totals.errors, login_seconds);
+           (unsigned long long)totals.errors, login_seconds, (unsigned long long)least);
     return totals.errors ? 1 : 0;
 }

@@ -43,6 +43,7 @@ public:
     virtual bool flush() = 0;             // send what can be sent
     virtual bool receive(Totals&) = 0;    // take what has come; false: lost
     virtual const char* trouble() const { return ""; }
+    uint64_t done = 0;                    // commands answered
 };
 
 std::unique_ptr<Session> make_roof_session(const Options&);

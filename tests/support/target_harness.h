@@ -75,6 +75,7 @@ public:
     bool quiet();                           // nothing comes and the connection stays
     bool closed();                          // the target closes it, perhaps after PDUs
     void close() { fd_.reset(); }
+    int fd() const { return fd_.get(); }
     void half_close();
 
     // One Login Request; the answer is the caller's to receive.
