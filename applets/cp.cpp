@@ -1,6 +1,8 @@
 // iscsi cp: copies disk images between files and logical units.
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -19,7 +21,7 @@ constexpr cli::Option options[] = {
     {0, "state", cli::Arg::required, "FILE", "note there how far it is durable; removed at the end"},
     {0, "resume", cli::Arg::none, nullptr, "go on where the file of --state says"},
     {'b', "bs", cli::Arg::required, "SIZE", "bytes per command (1M)"},
-    {'q', "depth", cli::Arg::required, "N", "commands in flight (16)"},
+    {'q', "depth", cli::Arg::required, "N", "commands in flight (16; fewer where memory is short)"},
     {0, "no-zeros", cli::Arg::none, nullptr, "write zeros as data; only real holes are left out"},
     {0, "no-flush", cli::Arg::none, nullptr, "do not wait until the destination is durable"},
     {0, "quiet", cli::Arg::none, nullptr, "no progress bar"},
@@ -59,6 +61,13 @@ private:
     uint64_t begin_;
 };
 
+// Sixteen, but buffers take no more than a sixteenth of the memory.
+uint64_t default_depth(uint64_t chunk) {
+    struct sysinfo system{};
+    if (::sysinfo(&system) != 0) return 16;
+    return std::clamp<uint64_t>(uint64_t(system.totalram) * system.mem_unit / 16 / chunk, 1, 16);
+}
+
 Result<std::unique_ptr<CopySide>> open_side(const std::string& word, const ToolLine& line, io::Loop& loop, const CopySide* source, bool resume) {
     if (is_url(word)) return open_remote_side(TRY(disk_url(word)), line.initiator_name, loop, source != nullptr);
     return source ? open_file_destination(word, source->size(), resume, loop) : open_file_source(word);
@@ -80,6 +89,7 @@ int cp_main(int argc, char** argv) {
     plan.resume = p.has("resume");
     if (plan.resume && plan.state_file.empty()) return tool_error(interface, "--resume needs --state FILE"), 2;
     auto chunk = parse_size(p.get("bs").value_or("1M")), depth = parse_size(p.get("depth").value_or("16"));
+    if (chunk && *chunk && !p.has("depth")) depth = default_depth(*chunk);
     if (!chunk || *chunk < 4096 || *chunk > (64u << 20) || !depth || *depth < 1 || *depth > 128)
         return tool_error(interface, "--bs: 4k to 64M; --depth: 1 to 128"), 2;
     plan.chunk = *chunk;
