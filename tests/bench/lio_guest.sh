@@ -60,7 +60,7 @@ round=1
 while [ $round -le $ROUNDS ]; do
   while IFS='|' read -r cell arguments; do
     for s in $SERVERS; do
-      out=$(timeout 60 bench_load $(cat /run/$s.to) $arguments --warm 0.03 2>&1 </dev/null) || :
+      out=$(timeout 60 bench_load $(cat /run/$s.to) $arguments --warm 0.03 --by-reference 2>&1 </dev/null) || :
       echo "RESULT $s|$cell|$round|$out"
     done
   done < /etc/lio.cells

@@ -1,9 +1,10 @@
 // A cheap client for the benchmark, independent of the code under test: fixed depth over any number of sessions on one thread,
 // data thrown away in the kernel where no digest asks to see it. Speaks iSCSI (a full-feature session of its own) and the roof.
 //   load HOST:PORT [--target IQN --lun N | --roof] [--sessions N] [--depth N] [--bs BYTES] [--read PERCENT] [--seq]
-//        [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]
+//        [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N] [--by-reference]
 // Prints one line of JSON. --warm: that long before anything is counted. --hold: log in, print, keep the sessions idle until stdin ends. --count: that many commands,
-// each batch of DEPTH answered before the next is sent, so that a server does the same work each time.
+// each batch of DEPTH answered before the next is sent, so that a server does the same work each time. --by-reference: long payloads
+// are sent by sendfile.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -42,7 +43,7 @@ double Histogram::percentile(double p) const {
 namespace {
 
 int usage() { fprintf(stderr, "usage: load HOST:PORT [--target IQN --lun N | --roof] [--sessions N] [--depth N] [--bs BYTES] [--read PERCENT] "
-                              "[--seq] [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N]\n"); return 64; }
+                              "[--seq] [--seconds S] [--warm S] [--digests] [--size BYTES] [--hold] [--cdb tur] [--count N] [--by-reference]\n"); return 64; }
 
 bool parse(int argc, char** argv, Options& o) {
     if (argc < 2) return false;
@@ -55,6 +56,7 @@ bool parse(int argc, char** argv, Options& o) {
         if (a == "--roof") { o.roof = true; continue; }
         if (a == "--seq") { o.sequential = true; continue; }
         if (a == "--digests") { o.digests = true; continue; }
+        if (a == "--by-reference") { o.by_reference = true; continue; }
         if (a == "--hold") { o.hold = true; continue; }
         if (i + 1 == argc) return false;
         const char* v = argv[++i];

@@ -17,7 +17,7 @@ struct Options {
     double seconds = 2, warm = 0;
     uint64_t count = 0;
     uint64_t size = 0;            // of the roof's file; a logical unit says its own
-    bool roof = false, sequential = false, digests = false, hold = false, tur = false;
+    bool roof = false, sequential = false, digests = false, hold = false, tur = false, by_reference = false;
 };
 
 // Latencies in buckets of about 3 %.
@@ -49,6 +49,8 @@ public:
 std::unique_ptr<Session> make_roof_session(const Options&);
 std::unique_ptr<Session> make_iscsi_session(const Options&, unsigned number);
 
+constexpr size_t long_data = 32 << 10;        // not copied when read; sent by sendfile when written, if asked
+
 // What both share: a connected socket, gathered output, random offsets.
 int connect_to(const Options&);
 
@@ -62,11 +64,13 @@ public:
         std::array<char, 8> tail;         // padding and digest
         size_t tail_length = 0;
     };
+    explicit Output(const Options& o) : by_reference_(o.by_reference ? long_data : SIZE_MAX) {}
     Chunk& add() { return chunks_.emplace_back(); }
     bool flush(int fd);
 private:
     ssize_t send_gathered(int fd);
     std::vector<Chunk> chunks_;
+    size_t by_reference_;                 // a payload this long is sent by sendfile: no copy of the client's in the figure
     size_t first_ = 0, sent_ = 0;         // chunk at the front and bytes of it that went out
 };
 
@@ -84,7 +88,6 @@ private:
 };
 
 constexpr size_t payload_size = 8 << 20;      // noise to write from, in memory and as a file
-constexpr size_t by_reference = 32 << 10;     // a payload this long is sent by sendfile: the client's own copy is no one's cost
 const char* payload();
 int payload_fd();
 

@@ -34,7 +34,7 @@ bool Output::flush(int fd) {
     while (first_ < chunks_.size()) {
         const Chunk& front = chunks_[first_];
         ssize_t sent;
-        if (front.length >= by_reference && sent_ >= front.head_length && sent_ < front.head_length + front.length) {
+        if (front.length >= by_reference_ && sent_ >= front.head_length && sent_ < front.head_length + front.length) {
             const size_t done = sent_ - front.head_length;
             off_t at = front.data - payload() + off_t(done);
             sent = sendfile(fd, payload_fd(), &at, front.length - done);
@@ -68,7 +68,7 @@ ssize_t Output::send_gathered(int fd) {
     };
     for (size_t i = first_; i < chunks_.size() && n + 3 <= v.size(); i++) {
         put(chunks_[i].head.data(), chunks_[i].head_length);
-        if (chunks_[i].length >= by_reference && skip < chunks_[i].length) {
+        if (chunks_[i].length >= by_reference_ && skip < chunks_[i].length) {
             more = MSG_MORE;
             break;
         }
@@ -146,7 +146,7 @@ public:
                 if ((discard_ -= size_t(n)) == 0) done(t);
                 continue;
             }
-            const size_t room = o_.bs >= by_reference ? sizeof(RoofHeader) : in_.size();      // long data is not copied, it is thrown away
+            const size_t room = o_.bs >= long_data ? sizeof(RoofHeader) : in_.size();      // long data is not copied, it is thrown away
             ssize_t n = recv(fd_, in_.data() + have_, room - have_, MSG_DONTWAIT);
             if (n <= 0) return n < 0 && errno == EAGAIN;
             have_ += size_t(n);
@@ -172,7 +172,7 @@ private:
     const Options& o_;
     int fd_;
     Offsets offsets_;
-    Output out_;
+    Output out_{o_};
     std::vector<uint64_t> started_;
     std::vector<uint32_t> free_;
     std::vector<char> in_ = std::vector<char>(64 << 10);

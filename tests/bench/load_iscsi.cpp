@@ -88,7 +88,7 @@ public:
             memmove(in_.data(), &in_[at], have_ - at);
             have_ -= at;
             if (body_left_) continue;
-            const size_t room = o_.bs >= by_reference && !digests_ ? want : in_.size();      // long data is not copied, it is thrown away
+            const size_t room = o_.bs >= long_data && !digests_ ? want : in_.size();      // long data is not copied, it is thrown away
             ssize_t n = recv(fd_, in_.data() + have_, room - have_, MSG_DONTWAIT);
             if (n <= 0) return (n < 0 && errno == EAGAIN) || lost("closed");
             have_ += size_t(n);
@@ -242,7 +242,7 @@ private:
         }
     }
     bool login() {
-        std::string text = "InitiatorName=iqn.2001-04.com.example:load" + std::to_string(number_) + '\0' + "SessionType=Normal" + '\0' +
+        std::string text = "InitiatorName=iqn.2001-04.com.example:load" + std::to_string(getpid()) + '-' + std::to_string(number_) + '\0' + "SessionType=Normal" + '\0' +
             "TargetName=" + o_.target + '\0';
         const char* digest = o_.digests ? "CRC32C" : "None";
         text += std::string("HeaderDigest=") + digest + '\0' + "DataDigest=" + digest + '\0' + "ErrorRecoveryLevel=0" + '\0' + "MaxConnections=1" + '\0' +
@@ -293,7 +293,7 @@ private:
     bool exchange(char* h) { answer_.clear(); return exchange_raw(h); }
     std::string exchange_data(char* h) { answer_.clear(); return exchange_raw(h) ? answer_ : std::string(); }
     bool exchange_raw(char* h) {
-        Output one;
+        Output one(o_);
         header(one.add(), h, nullptr, 0);
         if (!one.flush(fd_)) return false;
         for (;;) {
@@ -314,7 +314,7 @@ private:
     std::vector<Slot> slots_;
     std::vector<uint32_t> free_;
     std::unique_ptr<Offsets> offsets_;
-    Output out_;
+    Output out_{o_};
     std::vector<char> in_ = std::vector<char>(64 << 10), scratch_ = std::vector<char>(256 << 10);
     size_t have_ = 0, body_left_ = 0, body_ = 0;
     char bhs_[48] = {};

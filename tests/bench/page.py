@@ -82,7 +82,7 @@ FAIR_BOUND_MS = 5
 
 
 def fair(report, all_goals):
-    lines = ["## Fairness", "", f"4 KiB reads at depth 1 on one session while others stream. The bound we state: p99 within {FAIR_BOUND_MS} ms beside one stream of writes and one of reads,", "all clients on the same two CPUs.", ""]
+    lines = ["## Fairness", "", f"4 KiB reads at depth 1 on one session while others stream. The bound we state: p99 within {FAIR_BOUND_MS} ms beside one stream of writes and one of reads,", "all on the same two CPUs, the streaming clients niced by 10 (it is the server's turns that are asked about). One turn of a connection is at most 256 KiB in, and 1 MiB and a PDU out.", ""]
     rows = [[s, k, number(v["p50_us"]), number(v["p99_us"]), number(v["stream_mib_s"])] for s, r in report.items() for k, v in r.items()]
     goals = [Goal(f"p99 {k}", v["p99_us"] / 1000, FAIR_BOUND_MS, more=False, unit=" ms") for k, v in report.get("ours", {}).items() if k != "alone"]
     all_goals += [("fairness", g) for g in goals]
