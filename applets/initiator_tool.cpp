@@ -6,6 +6,7 @@
 
 #include "core/base/log.h"
 #include "core/config/iscsid_conf.h"
+#include "core/config/node_records.h"
 #include "core/wire/text_keys.h"
 
 namespace iscsi::applets {
@@ -30,13 +31,8 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
         return line;
     }
     log::open(interface.name, log::Sink::foreground, line.parsed.has("debug") ? log::Level::debug : log::Level::info);
-    if (auto name = line.parsed.get("initiator-name")) {
-        line.initiator_name = *name;
-    } else if (auto own = config::read_initiator_name("/etc/iscsi/initiatorname.iscsi")) {
-        line.initiator_name = own->name;
-    } else {
-        line.initiator_name = config::random_initiator_name("iqn.2016-04.com.open-iscsi");
-    }
+    const auto given = line.parsed.get("initiator-name");
+    line.initiator_name = given ? *given : config::initiator_name_here(config::state_directory() + "/initiatorname.iscsi");
     if (!wire::valid_iscsi_name(line.initiator_name)) {
         std::fprintf(stderr, "%s: '%s' is no iSCSI name (iqn.YYYY-MM.DOMAIN:TEXT)\n", interface.name, line.initiator_name.c_str());
         line.exit_code = 2;

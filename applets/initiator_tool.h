@@ -10,7 +10,7 @@ namespace iscsi::applets {
 
 // Rows that every one of them has.
 #define ISCSI_INITIATOR_OPTIONS                                                                                              \
-    {'i', "initiator-name", cli::Arg::required, "IQN", "log in under this name (that of initiatorname.iscsi)"},              \
+    {'i', "initiator-name", cli::Arg::required, "IQN", "log in under this name (initiatorname.iscsi's, else the host's own)"},     \
     {'d', "debug", cli::Arg::none, nullptr, "say more"},                                                                     \
     {'h', "help", cli::Arg::none, nullptr, "show this"}
 

@@ -122,6 +122,21 @@ static std::string name_of_machine(std::string_view id) {
     return name;
 }
 
+// Empty if there is none.
+static std::string name_by_machine_id(const std::string& path) {
+    std::string id = read_attribute(path);
+    const bool valid = id.size() == 32 && id.find_first_not_of("0123456789abcdef") == id.npos;
+    return valid ? name_of_machine(id) : "";
+}
+
+static constexpr std::string_view random_prefix = "iqn.1993-08.org.debian:01";
+
+std::string initiator_name_here(const std::string& path, const std::string& machine_id_path) {
+    if (auto found = read_initiator_name(path)) return found->name;
+    std::string name = name_by_machine_id(machine_id_path);
+    return name.empty() ? random_initiator_name(random_prefix) : name;
+}
+
 Result<InitiatorName> ensure_initiator_name(const std::string& path, const std::string& machine_id_path) {
     if (auto found = read_initiator_name(path)) return *found;
     if (exists(path)) {
@@ -131,9 +146,9 @@ Result<InitiatorName> ensure_initiator_name(const std::string& path, const std::
         each_line(*text, [&](unsigned, std::string_view line) { asked |= line == "GenerateName=yes"; });
         if (!asked) return Error{0, "no valid InitiatorName= in", path};
     }
-    std::string id = read_attribute(machine_id_path);
-    bool known = id.size() == 32 && id.find_first_not_of("0123456789abcdef") == id.npos;
-    InitiatorName made{known ? name_of_machine(id) : random_initiator_name("iqn.1993-08.org.debian:01"), ""};
+    InitiatorName made{name_by_machine_id(machine_id_path), ""};
+    const bool known = !made.name.empty();
+    if (!known) made.name = random_initiator_name(random_prefix);
     std::string text = "# The name of this initiator: unique on the network. Access lists of targets refer to it.\n"
                        "InitiatorName=" + made.name + "\n";
     auto written = replace_file(path, text, 0600);

@@ -34,6 +34,8 @@ struct InitiatorName {
 std::optional<InitiatorName> read_initiator_name(const std::string& path);
 // As above, but a missing file is made once: the name is derived from /etc/machine-id (so that it stays the same on a
 // read-only root), or random where there is none.
+// Nothing is written by initiator_name_here(): what the file says, else what would be made.
+std::string initiator_name_here(const std::string& path, const std::string& machine_id_path = "/etc/machine-id");
 Result<InitiatorName> ensure_initiator_name(const std::string& path, const std::string& machine_id_path = "/etc/machine-id");
 
 // PREFIX:HEX, as iscsi-iname prints it.

@@ -183,7 +183,11 @@ TEST_CASE("a missing initiatorname.iscsi is made once, from the machine-id") {
     auto again = ensure_initiator_name(path, tree.path + "/none");
     REQUIRE(again);
     CHECK(again->name == made->name);
+    CHECK(initiator_name_here(path, tree.path + "/none") == made->name);
     ::unlink(path.c_str());
+    CHECK(initiator_name_here(path, id) == made->name);
+    CHECK(!exists(path));
+    CHECK(valid_iscsi_name(initiator_name_here(path, tree.path + "/none")));
     CHECK(ensure_initiator_name(path, id)->name == made->name);      // the same machine, the same name
     CHECK(replace_file(path, "InitiatorName=no name\n", 0600));
     CHECK(!ensure_initiator_name(path, id));
