@@ -29,8 +29,7 @@ constexpr uint64_t never = ~uint64_t(0);
     if (int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); fd >= 0) (void)!::write(fd, "0", 1);
     if (int null = ::open("/dev/null", O_RDWR); null >= 0)
         for (int fd : {0, 1, 2}) ::dup2(null, fd);
-    ::execl("/proc/self/exe", "iscsiadm", "-m", "discoverydb", "-t", type, "-p", portal.c_str(), "-o", "new", "-o", "delete",
-            "-D", "-l", static_cast<char*>(nullptr));
+    ::execl("/proc/self/exe", "iscsiadm", "-m", "discoverydb", "-t", type, "-p", portal.c_str(), "--logout-gone", "-D", "-l", static_cast<char*>(nullptr));
     ::_exit(127);
 }
 
@@ -82,10 +81,10 @@ void DiscoveryPolls::reap(Poll& p) {
         if (loop_.now_ms() - p.started_ms > longest_child_ms) ::kill(p.child, SIGKILL);
         return;
     }
-    // 15: what it found is logged in to already
-    if (gone > 0 && !(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 15)))
-        log::warning("discovery at %s,%d: iscsiadm ended with %d", p.portal.address.c_str(), p.portal.port,
-                     WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    // 15: what it found is logged in to already; 21: there is nothing (any more)
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (gone > 0 && code != 0 && code != 15 && code != 21)
+        log::warning("discovery at %s,%d: iscsiadm ended with %d", p.portal.address.c_str(), p.portal.port, code);
     p.child = 0;
     p.due_ms = p.interval_s ? p.started_ms + uint64_t(p.interval_s) * 1000 : never;
 }

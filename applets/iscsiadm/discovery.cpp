@@ -255,6 +255,21 @@ int keep_nodes(Tool& tool, How how, const Record* record, const std::vector<Reco
     return 0;
 }
 
+// --logout-gone: sessions of records that this discovery made once and did not find now. Those in use stay, as a logout by
+// hand would leave them.
+void log_out_gone(Tool& tool, How how, const Record& record, const std::vector<Record>& found) {
+    std::vector<kernel::SessionInfo> gone;
+    const auto before = tool.db.found_by(folder_of(how), record.text(Key::st_address), record.number(Key::st_port));
+    for (const auto& session : list_sessions(tool)) {
+        auto is_of = [&](const Record& node) {
+            const config::NodeId id = config::id_of(node);
+            return config::NodeFilter{id.target, id.address, id.iface, id.port}.matches(id_of(session));
+        };
+        if (std::any_of(before.begin(), before.end(), is_of) && std::none_of(found.begin(), found.end(), is_of)) gone.push_back(session);
+    }
+    if (!gone.empty()) (void)logout_sessions(tool, gone);
+}
+
 int present(Tool& tool, const std::vector<Record>& nodes) {
     if (tool.request.json) print_nodes_json(tool, nodes, false);
     else if (tool.request.print_level.value_or(0) > 0) print_tree(tool, nodes);
@@ -271,6 +286,8 @@ int discover(Tool& tool, How how, const Record& record) {
     auto error = how == How::isns ? ask_isns(tool, record, ifaces, found) : send_targets(tool, record, ifaces, found);
     if (error != InitiatorError::none) return int(error);
     auto nodes = make_nodes(tool, how, record, ifaces, found);
+    // before the records are locked: iscsid may want them
+    if (tool.request.logout_gone) log_out_gone(tool, how, record, nodes);
     if (!tool.request.has(Op::nonpersistent))
         if (int code = keep_nodes(tool, how, &record, nodes)) return code;
     if (nodes.empty()) {

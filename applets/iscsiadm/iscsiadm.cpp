@@ -53,6 +53,7 @@ constexpr cli::Option options[] = {
     {'P', "pr", Arg::required, "LEVEL", nullptr},           // --prune and --keep must not make older
     {'k', "k", Arg::required, "PRIORITY", nullptr},         // abbreviations ambiguous
     {0, "keep", Arg::none, nullptr, "discovery: leave records that exist as they are (as -o new)"},
+    {0, "logout-gone", Arg::none, nullptr, "discovery: with --prune, log out of what is gone, unless it is in use"},
     {0, "prune", Arg::none, nullptr, "discovery: with --keep's care, remove records that are gone (as -o new -o delete)"},
     {0, "force", Arg::none, nullptr, "log out even if a disk of the session is mounted"},
     {0, "json", Arg::none, nullptr, "show as JSON"},
@@ -169,7 +170,8 @@ std::optional<int> understand(const cli::Parsed& parsed, Request& r) {
     r.half_param = name || value;
     r.json = parsed.has("json");
     r.keep = parsed.has("keep");
-    r.prune = parsed.has("prune");
+    r.logout_gone = parsed.has("logout-gone");
+    r.prune = parsed.has("prune") || r.logout_gone;
     r.force = parsed.has("force");
     return std::nullopt;
 }

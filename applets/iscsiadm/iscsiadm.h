@@ -35,7 +35,7 @@ struct Request {
     std::optional<int> print_level;
     std::optional<std::string> login_all, logout_all;
     bool login = false, logout = false, rescan = false, stats = false, discover = false;
-    bool show_secrets = false, no_wait = false, json = false, keep = false, prune = false, force = false;
+    bool show_secrets = false, no_wait = false, json = false, keep = false, prune = false, logout_gone = false, force = false;
     int ping_count = 1;
 
     std::optional<Op> op() const { return ops.empty() ? std::nullopt : std::optional(ops.back()); }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# use_discoveryd: iscsid asks again by itself, keeps records and logs in; keep and prune; on-demand start.
+# use_discoveryd: iscsid asks again by itself, keeps records and logs in, logs out of what is gone; keep and prune; on-demand start.
 . /lib/vm.sh; . /etc/vm.env
 ok() { echo "ok   $*"; }
 bad() { echo "FAIL $*"; tail -n 5 /var/log/messages; exit 1; }
@@ -14,6 +14,20 @@ until_lines "iscsiadm -m session" 1 || bad "iscsid does not discover by itself";
 host --lld iscsi --mode target --op new --tid 2 -T $IQN-second || bad "tgtadm new"
 host --lld iscsi --mode target --op bind --tid 2 -I ALL || bad "tgtadm bind"
 until_lines "iscsiadm -m session" 2 || bad "a target made later is not found"; ok "a target made later is found and logged in to"
+# one in use, one not, both taken away
+disk=$(ls /sys/class/iscsi_session/*/device/target*/*/block | grep '^sd' | head -n 1)
+mkfs.ext4 -q -F /dev/$disk && mount -t ext4 /dev/$disk /mnt || bad "mount of $disk"
+host --lld iscsi --mode target --op delete --tid 2 --force || bad "tgtadm delete"
+until_lines "iscsiadm -m session" 1 || bad "a target that is gone is not logged out"
+until_lines "iscsiadm -m node" 1 || bad "its record stays"; ok "a target that is gone is logged out, its record removed"
+host --lld iscsi --mode target --op unbind --tid 1 -I ALL || bad "tgtadm unbind"
+until_lines "grep -m 1 is.not.logged.out:.*is.in.use /var/log/messages" 1 || bad "iscsid does not say that it is in use"
+host --lld iscsi --mode target --op bind --tid 1 -I ALL || bad "tgtadm bind"
+[ "$(iscsiadm -m session | wc -l)" = 1 ] && [ "$(iscsiadm -m node | wc -l)" = 1 ] || bad "a target with a mounted disk was logged out"
+ok "what is mounted stays, with its record"
+umount /mnt
+host --lld iscsi --mode target --op new --tid 2 -T $IQN-second && host --lld iscsi --mode target --op bind --tid 2 -I ALL || bad "tgtadm new"
+until_lines "iscsiadm -m session" 2 || bad "a target that comes back is not found"; ok "a target that comes back is logged in to"
 iscsiadm -m discoverydb -t st -p $PORTAL -o update -n discovery.sendtargets.use_discoveryd -v No
 iscsiadm -m session -u > /dev/null 2>&1 || bad "logout"
 sleep 3
