@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <string>
 
 #include "applets/applet.h"
 #include "applets/cli.h"
@@ -36,17 +38,26 @@ constexpr cli::Interface interface = {
     "number of commands under way, ERR commands that failed since the last look. On a terminal, q ends it.",
     "iscsi top\n  iscsi top --json -n 1", 8};
 
-// Keys without Enter while it lives.
+// The terminal as it was found, for a handler of signals, which is given nothing else.
+termios terminal_before;
+void restore_and_end(int signal) {
+    ::tcsetattr(0, TCSANOW, &terminal_before);
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);
+}
+
+// Keys without Enter while it lives; however it ends, the terminal is as before.
 class Keys {
 public:
     explicit Keys(bool on) {
-        if (!on || ::tcgetattr(0, &before_) != 0) return;
-        termios now = before_;
+        if (!on || ::tcgetattr(0, &terminal_before) != 0) return;
+        for (int s : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::signal(s, restore_and_end);
+        termios now = terminal_before;
         now.c_lflag &= ~tcflag_t(ICANON | ECHO);
         changed_ = ::tcsetattr(0, TCSANOW, &now) == 0;
     }
     ~Keys() {
-        if (changed_) ::tcsetattr(0, TCSANOW, &before_);
+        if (changed_) ::tcsetattr(0, TCSANOW, &terminal_before);
     }
     // Waits; true if q was pressed.
     bool wait(int ms) const {
@@ -66,30 +77,74 @@ public:
     }
 
 private:
-    termios before_{};
     bool changed_ = false;
 };
 
+// A column: what stands over it, its width with the blank before, and when it goes on a narrow terminal (the highest first).
+struct Column {
+    const char* title;
+    int width;
+    unsigned goes;
+    std::string (*cell)(const TopRow&);
+};
+std::string number(double value, int decimals) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.*f", decimals, value);
+    return text;
+}
+constexpr Column columns[] = {
+    {"TID", 4, 3, [](const TopRow& r) { return std::to_string(r.tid); }},
+    {"LUN", 5, 0, [](const TopRow& r) { return std::to_string(r.lun); }},
+    {"SID", 6, 5, [](const TopRow& r) { return std::to_string(r.sid); }},
+    {"READ/S", 9, 0, [](const TopRow& r) { return number(r.reads, 0); }},
+    {"MB/S", 9, 1, [](const TopRow& r) { return number(r.read_bytes / 1e6, 1); }},
+    {"WRITE/S", 9, 0, [](const TopRow& r) { return number(r.writes, 0); }},
+    {"MB/S", 9, 1, [](const TopRow& r) { return number(r.written_bytes / 1e6, 1); }},
+    {"LAT", 9, 0, [](const TopRow& r) { return number(r.latency_us / 1000, 3); }},
+    {"QD", 7, 2, [](const TopRow& r) { return number(r.depth, 1); }},
+    {"ERR", 5, 4, [](const TopRow& r) { return std::to_string(r.errors); }},
+};
+
 void print_rows(const std::vector<TopRow>& rows, bool screen) {
-    size_t limit = rows.size();
-    int width = 200;
-    if (winsize size{}; screen && ::ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_row > 4) {
-        limit = std::min<size_t>(limit, size_t(size.ws_row) - 4);
+    size_t limit = rows.size(), width = 200;
+    if (winsize size{}; screen && ::ioctl(1, TIOCGWINSZ, &size) == 0) {
+        if (size.ws_row) limit = std::min<size_t>(limit, size.ws_row > 4 ? size_t(size.ws_row) - 4 : 1);
         if (size.ws_col) width = size.ws_col;
     }
+    unsigned keep = 6;                              // columns that go at this or above are gone
+    auto room = [&] {
+        size_t used = 0;
+        for (const Column& c : columns) used += c.goes < keep ? size_t(c.width) : 0;
+        return used > width ? size_t(0) : std::max<size_t>(width - used, 1);
+    };
+    while (keep > 4 && room() < 16) keep--;         // rather a piece of the initiator's name
+    while (keep > 1 && room() == 0) keep--;
+    const size_t left = room();
+    auto put = [&](std::string line) {
+        line.resize(std::min(line.size(), width));
+        std::puts(line.c_str());
+    };
+    auto line = [&](auto cell, std::string_view last) {
+        std::string text;
+        for (const Column& c : columns)
+            if (c.goes < keep) {
+                const std::string shown = cell(c);
+                text.append(shown.size() < size_t(c.width) ? size_t(c.width) - shown.size() : 1, ' ');
+                text += shown;
+            }
+        if (left > 8) text += last.size() < left ? " " + std::string(last) : " .." + std::string(last.substr(last.size() - (left - 3)));
+        put(text);
+    };
     double reads = 0, writes = 0, in = 0, out = 0;
     for (const TopRow& r : rows) reads += r.reads, writes += r.writes, out += r.read_bytes, in += r.written_bytes;
+    char clock[16] = "";
+    const time_t now = ::time(nullptr);
+    if (tm local{}; ::localtime_r(&now, &local)) std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
     if (screen) std::fputs("\033[H\033[J", stdout);
-    std::printf("%s  %.0f read/s %.1f MB/s, %.0f write/s %.1f MB/s\n\n", time_of_day().c_str(), reads, out / 1e6, writes, in / 1e6);
-    std::printf("%4s %4s %5s %8s %8s %8s %8s %8s %6s %4s INITIATOR\n", "TID", "LUN", "SID", "READ/S", "MB/S", "WRITE/S", "MB/S", "LAT", "QD", "ERR");
-    const int fixed = 73;
-    for (size_t i = 0; i < limit; i++) {
-        const TopRow& r = rows[i];
-        std::printf("%4llu %4llu %5llu %8.0f %8.1f %8.0f %8.1f %8.3f %6.1f %4llu %.*s\n", static_cast<unsigned long long>(r.tid),
-                    static_cast<unsigned long long>(r.lun), static_cast<unsigned long long>(r.sid), r.reads, r.read_bytes / 1e6, r.writes,
-                    r.written_bytes / 1e6, r.latency_us / 1000, r.depth, static_cast<unsigned long long>(r.errors), std::max(0, width - fixed),
-                    r.initiator.c_str());
-    }
+    put(std::string(clock) + "  " + number(reads, 0) + " read/s " + number(out / 1e6, 1) + " MB/s, " + number(writes, 0) + " write/s " + number(in / 1e6, 1) + " MB/s");
+    std::puts("");
+    line([](const Column& c) { return std::string(c.title); }, "INITIATOR");
+    for (size_t i = 0; i < limit; i++) line([&](const Column& c) { return c.cell(rows[i]); }, rows[i].initiator);
     if (!screen) std::puts("");
 }
 
@@ -103,8 +158,7 @@ void print_json(const std::vector<TopRow>& rows) {
         count("read_bytes", r.read_bytes);
         count("writes", r.writes);
         count("written_bytes", r.written_bytes);
-        count("latency_us", r.latency_us);
-        count("depth", r.depth);
+        json.field("latency_us", r.latency_us).field("depth", r.depth);
         json.field("errors", r.errors).end();
     }
     json.end();

@@ -1,5 +1,6 @@
 #include "core/base/json.h"
 
+#include <cmath>
 #include <cstdio>
 
 namespace iscsi {
@@ -89,6 +90,12 @@ Json& Json::value(std::string_view text) {
     }
     out_ += '"';
     return *this;
+}
+
+Json& Json::value(double n) {
+    char text[352];
+    std::snprintf(text, sizeof text, "%.3f", std::isfinite(n) ? n : 0);
+    return raw(text);
 }
 
 std::string Json::take() {

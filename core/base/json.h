@@ -19,6 +19,7 @@ public:
     Json& value(uint64_t n) { return raw(std::to_string(n)); }
     Json& value(int64_t n) { return raw(std::to_string(n)); }
     Json& value(uint32_t n) { return value(uint64_t(n)); }
+    Json& value(double n);                  // three decimals
     Json& value(int n) { return value(int64_t(n)); }
     Json& null() { return raw("null"); }
     template <class T>

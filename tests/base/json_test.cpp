@@ -11,6 +11,12 @@ TEST_CASE("JSON nests, separates and closes") {
     CHECK(j.array().end().take() == "[]\n");
 }
 
+TEST_CASE("JSON has no infinities") {
+    Json j;
+    j.array().value(0.25).value(1e3).value(1.0 / 0.0).value(-1.5).end();
+    CHECK(j.take() == "[\n  0.250,\n  1000.000,\n  0.000,\n  -1.500\n]\n");
+}
+
 TEST_CASE("JSON escapes what it must and replaces what is no UTF-8") {
     auto text = [](std::string_view s) { return Json().value(s).take(); };
     CHECK(text("a\"b\\c\n\x01\x7f") == "\"a\\\"b\\\\c\\u000a\\u0001\\u007f\"\n");
