@@ -31,7 +31,7 @@ def options():
     a.add_argument("--servers", default="ours,tgt,istgt,roof")
     o = a.parse_args()
     o.rounds = o.rounds or (2 if o.quick else 3)
-    o.seconds = o.seconds or (0.25 if o.quick else 0.8)
+    o.seconds = o.seconds or (0.25 if o.quick else 0.7)
     o.out = o.out or os.path.join(o.build, "bench")
     o.wanted = o.servers.split(",")
     for w in o.wanted:
@@ -79,7 +79,7 @@ class Run:
     def fresh(self, section, each):
         """A section of one entry per server, each started for it."""
         for name in self.o.wanted:
-            if name == "roof" or (name == "istgt" and section == "idle") or not self.asked(f"{section}/{name}"):
+            if name == "roof" or (name == "istgt" and (section == "idle" or self.o.quick)) or not self.asked(f"{section}/{name}"):
                 continue
             s = self.make(name)
             try:
@@ -104,12 +104,12 @@ class Run:
             for name, args in cells:
                 self.keep("cells", name, measure.alternate(real + roofs, args, o.rounds, o.seconds, self.load, self.size))
             if fair:
-                self.keep("fair", None, measure.fairness(real, self.load, o.rounds, max(0.5, o.seconds)))
+                self.keep("fair", None, measure.fairness(real, self.load, 1 if o.quick else 2, max(0.5, o.seconds)))
             for name, *_ in clients:
                 self.keep("clients", name, measure.clients(name, [s for s in real if not (o.quick and s.name == "istgt")], 1 if o.quick else 2, o.build))
             for key, _, points, args, _ in sweeps:
                 some = [s for s in real + roofs if s.name in (("ours", "tgt", "roof: map") if o.quick else ("ours", "tgt", "istgt", "roof: gather", "roof: map"))]
-                rows = {str(p): measure.alternate(some, args.format(p), 1 if o.quick else 2, 0.15 if o.quick else 0.3, self.load, self.size)
+                rows = {str(p): measure.alternate(some, args.format(p), 1, 0.15 if o.quick else 0.4, self.load, self.size)
                         for p in (points[::3] + points[-1:] if o.quick else points)}
                 self.keep("sweeps", key, rows)
         finally:
@@ -142,7 +142,7 @@ class Run:
 def main():
     r = Run(options())
     r.fresh("start", lambda s: measure.start_and_memory(s, r.load))
-    r.fresh("idle", lambda s: measure.idle_sessions(s, r.load, 2 if r.o.quick else 5, r.o.seconds / 2))
+    r.fresh("idle", lambda s: measure.idle_sessions(s, r.load, 3 if r.o.quick else 6, 0.15 if r.o.quick else 0.4))
     if "ours" in r.o.wanted and r.asked("idle/ours, by callgrind"):
         r.instructions()
     r.together()

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <string_view>
 #include <sys/epoll.h>
+#include <thread>
 
 #include "tests/bench/load.h"
 
@@ -83,13 +84,18 @@ int main(int argc, char** argv) {
     using namespace bench;
     Options o;
     if (!parse(argc, argv, o)) return usage();
-    std::vector<std::unique_ptr<Session>> sessions;
+    std::vector<std::unique_ptr<Session>> sessions(o.sessions);
+    auto set_up = [&](unsigned i) { sessions[i] = o.roof ? make_roof_session(o) : make_iscsi_session(o, i); };
     const uint64_t begin = now_ns();
-    for (unsigned i = 0; i < o.sessions; i++) {
-        auto s = o.roof ? make_roof_session(o) : make_iscsi_session(o, i);
-        if (!s) { fprintf(stderr, "load: session %u cannot be set up\n", i); return 1; }
-        sessions.push_back(std::move(s));
+    if (o.hold || o.sessions > 64) {
+        for (unsigned i = 0; i < o.sessions; i++) set_up(i);
+    } else {                                // side by side: there is a target that takes a second for each login
+        std::vector<std::thread> threads;
+        for (unsigned i = 0; i < o.sessions; i++) threads.emplace_back(set_up, i);
+        for (auto& t : threads) t.join();
     }
+    for (unsigned i = 0; i < o.sessions; i++)
+        if (!sessions[i]) { fprintf(stderr, "load: session %u cannot be set up\n", i); return 1; }
     const double login_seconds = double(now_ns() - begin) / 1e9;
     if (o.hold) {
         printf("{\"sessions\": %u, \"login_seconds\": %.4f}\n", o.sessions, login_seconds);
