@@ -47,13 +47,22 @@ uint64_t KernelSession::retry_delay() const {
     return context_.pace.retry_ms * (attempts_ < 1 ? 1 : attempts_ > 3 ? 3 : attempts_);
 }
 
+// A redirection is followed once: a portal we were sent to may be gone, and the first one knows better. Where the target has
+// moved for good comes first in later logins (§11.13.5), by turns with the record's portal.
+KernelSession::Place KernelSession::next_place() const {
+    if (!redirect_.host.empty()) return redirect_;
+    if (!moved_.host.empty() && attempts_ % 2 == 1) return moved_;
+    return {settings_.address, settings_.port};
+}
+
 void KernelSession::attempt() {
     if (connection_ != ConnectionState::xpt_wait) move(ConnectionEvent::connect_requested);
     phase_ = Phase::connecting;
     attempts_++;
     ConnectSettings c;
-    c.host = redirect_host_.empty() ? settings_.address : redirect_host_;
-    c.port = redirect_host_.empty() ? settings_.port : redirect_port_;
+    place_ = next_place();
+    c.host = place_.host;
+    c.port = place_.port;
     c.bind_interface = settings_.bind_interface;
     c.bind_address = settings_.bind_address;
     c.buffer_size = settings_.window_size;
@@ -67,8 +76,8 @@ void KernelSession::attempt() {
 }
 
 void KernelSession::on_connected(Fd fd, const ConnectFailure& failure) {
-    const std::string host = redirect_host_.empty() ? settings_.address : redirect_host_;
-    const uint16_t port = redirect_host_.empty() ? settings_.port : redirect_port_;
+    const std::string host = place_.host;
+    const uint16_t port = place_.port;
     if (!fd) {
         timer_.cancel();
         if (failure.unresolved) {
@@ -189,9 +198,10 @@ void KernelSession::on_login_failed() {
         drop_connection(established_ ? StopFlag::recover : StopFlag::terminate);
         if (!established_) destroy();
         move(ConnectionEvent::login_failed);
-        redirect_host_ = f.host;
-        redirect_port_ = f.port;
-        if (f.permanent && established_) log::info("%s: moved permanently to %s:%u", name(), f.host.c_str(), f.port);
+        redirect_ = {f.host, f.port};
+        if (f.permanent) moved_ = redirect_;
+        log::info("%s: the target has moved %s to %s:%u", settings_.target_name.c_str(), f.permanent ? "for good" : "for now",
+                  f.host.c_str(), f.port);
         work_ = Work::redirect;
         attempts_--;
         return attempt();
@@ -235,7 +245,8 @@ void KernelSession::attempt_failed(const Trouble& trouble) {
     if (had_connection) drop_connection(established_ ? StopFlag::recover : StopFlag::terminate);
     if (!established_) destroy();
     move(had_connection ? ConnectionEvent::login_failed : ConnectionEvent::connect_failed);
-    redirect_host_.clear();             // a portal we were sent to may be gone: ask the first one again
+    redirect_ = {};
+    redirects_ = 0;
 
     if (established_) {
         work_ = Work::reopen;

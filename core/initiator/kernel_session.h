@@ -77,11 +77,17 @@ private:
         std::string text;
     };
 
+    struct Place {
+        std::string host;
+        uint16_t port = 0;
+    };
+
     bool move(ConnectionEvent on);
     void move(SessionEvent on);
 
     // kernel_session.cpp: an attempt to log in, first or again
     void attempt();
+    Place next_place() const;
     void on_connected(Fd fd, const ConnectFailure& failure);
     Result<void> hand_over();
     void start_login();
@@ -100,6 +106,7 @@ private:
     // recovery.cpp: errors, asynchronous messages, adoption, logout
     void lost(uint64_t wait_ms);
     void on_async(const kernel::Event& event);
+    void on_scsi_event(Bytes data);
     void send_logout();
     void on_logout_pdu(const kernel::Event& event);
     void drop_connection(kernel::StopFlag flag);
@@ -124,9 +131,10 @@ private:
     Fd fd_;
     std::unique_ptr<Connector> connector_;
     std::unique_ptr<Login> login_;
-    std::unique_ptr<ScanJob> scan_;
-    std::string redirect_host_;                 // where the next attempt goes instead
-    uint16_t redirect_port_ = 0;
+    std::unique_ptr<ScanJob> scan_, rescan_;
+    Place place_;                               // where this attempt goes
+    Place redirect_;                            // where the target sends the next one; no host: nowhere
+    Place moved_;                               // where it has moved for good
     unsigned redirects_ = 0;
     uint32_t attempts_ = 0;
     uint64_t started_ms_ = 0;

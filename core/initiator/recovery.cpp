@@ -78,7 +78,7 @@ void KernelSession::lost(uint64_t wait_ms) {
     move(SessionEvent::connection_failed);
     work_ = Work::reopen;
     attempts_ = 0;
-    redirect_host_.clear();
+    redirect_ = {};
     move(ConnectionEvent::connect_requested);
     phase_ = Phase::waiting;
     timer_.arm(wait_ms);
@@ -105,11 +105,26 @@ void KernelSession::on_async(const kernel::Event& event) {
         if (connection_ == ConnectionState::in_login || !established_) return;
         return lost(seconds(std::min<uint32_t>(m.parameter2, 300)));
     case wire::AsyncEvent::scsi:
+        return on_scsi_event(event.data);
     case wire::AsyncEvent::task_termination:
     case wire::AsyncEvent::vendor:
         log::info("%s: asynchronous message %u", name(), m.async_event);
         return;
     }
+}
+
+// §11.9.2: SenseLength, sense data. REPORTED LUNS DATA HAS CHANGED is what it is for.
+void KernelSession::on_scsi_event(Bytes data) {
+    if (data.size() < 2) return;
+    const size_t length = std::min<size_t>(size_t(data[0] << 8 | data[1]), data.size() - 2);
+    const Bytes sense = data.subspan(2, length);
+    const bool fixed = length > 13 && (sense[0] & 0x7e) == 0x70, descriptor = length > 3 && (sense[0] & 0x7e) == 0x72;
+    const unsigned code = fixed ? unsigned(sense[12] << 8 | sense[13]) : descriptor ? unsigned(sense[2] << 8 | sense[3]) : 0;
+    log::info("%s: SCSI event %02x/%02x", name(), code >> 8, code & 0xff);
+    if (code != 0x3f0e || !settings_.scan || !settled() || (rescan_ && rescan_->running())) return;
+    rescan_ = std::make_unique<ScanJob>(context_.loop, [] {});
+    if (auto begun = rescan_->start(context_.sysfs, *sid_, host_, settings_.queue_depth, true); !begun)
+        log::error("scan of host%d failed: %s", host_, begun.error().text().c_str());
 }
 
 // Closes the session (leaving), or only clears the way for a new login (the target asked for it).
