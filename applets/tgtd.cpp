@@ -1,5 +1,6 @@
 // tgtd: the target daemon. Puts the pieces together: control socket -> TgtOps -> Directory <- Server with its portals.
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,7 +14,9 @@
 #include "applets/daemon.h"
 #include "applets/isns_watch.h"
 #include "applets/units.h"
+#include "core/base/fd.h"
 #include "core/base/log.h"
+#include "core/io/tcp.h"
 #include "core/mgmt/host_seed.h"
 #include "core/mgmt/metrics.h"
 #include "core/mgmt/tgt_ops.h"
@@ -32,6 +35,8 @@ constexpr cli::Option options[] = {
     {'C', "control-port", Arg::required, "N", "number of the control socket (0): several daemons can run"},
     {'t', "nr_iothreads", Arg::required, "N", "threads for requests that wait for a disk (16)"},
     {'T', "threads", Arg::required, "N", "event loops that serve sessions (one per core)"},
+    {0, "busy-poll", Arg::required, "US", "look for more work that long before sleeping (0): lower latency for a core's time"},
+    {0, "congestion", Arg::required, "NAME", "TCP congestion control; system, or auto (auto): no pacing of peers within 1 ms"},
     {'p', "pid-file", Arg::required, "PATH", "write the process id there, when in the background"},
     {'d', "debug", Arg::required, "LEVEL", "1: log more"},
     {0, "iscsi", Arg::required, "LIST", "portal=ADDR[:PORT], nop_interval=S, nop_count=N; separated by commas"},
@@ -51,7 +56,8 @@ constexpr cli::Interface interface = {
 
 struct Settings {
     int control_port = 0;
-    unsigned io_threads = 16, threads = 0;
+    unsigned io_threads = 16, threads = 0, busy_poll_us = 0;
+    std::string congestion = "auto";
     bool foreground = false, no_daemon = false, debug = false;
     std::string pid_file, config, metrics;
     struct Portal { std::string host; uint16_t port; };
@@ -65,7 +71,7 @@ int try_help() {
 }
 
 // A number as tgt's str_to_int reads it; otherwise its line, and 22 or 34.
-int number(char option, const std::string& text, long low, long high, long& out) {
+int number(const char* option, const std::string& text, long low, long high, long& out) {
     char* end = nullptr;
     errno = 0;
     out = std::strtol(text.c_str(), &end, 0);
@@ -74,9 +80,18 @@ int number(char option, const std::string& text, long low, long high, long& out)
     if (text.empty() || end == text.c_str()) wrong = "invalid", code = EINVAL;
     else if (errno == ERANGE || out < low || out > high) wrong = "out of range", code = ERANGE;
     if (!wrong) return 0;
-    std::fprintf(stderr, "-%c argument value '%s' %s\n", option, text.c_str(), wrong);
+    std::fprintf(stderr, "%s argument value '%s' %s\n", option, text.c_str(), wrong);
     try_help();
     return code;
+}
+
+int congestion(const std::string& name, Settings& s) {
+    s.congestion = name;
+    Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (name == "auto" || !probe || io::choose_congestion_control(probe.get(), name)) return 0;
+    std::fprintf(stderr, "tgtd: --congestion %s: %s; /proc/sys/net/ipv4/tcp_available_congestion_control lists what there is\n", name.c_str(),
+                 std::strerror(errno));
+    return EINVAL;
 }
 
 // "ADDR", "ADDR:PORT", "[V6]", "[V6]:PORT", ":PORT"
@@ -129,17 +144,19 @@ int parse(int argc, char** argv, Settings& s) {
         switch (item.option->short_name) {
         case 'f': s.foreground = true; break;
         case 'D': s.no_daemon = true; break;
-        case 'C': wrong = number('C', item.value, 0, 32767, n); s.control_port = int(n); break;
-        case 't': wrong = number('t', item.value, 1, 1024, n); s.io_threads = unsigned(n); break;
-        case 'T': wrong = number('T', item.value, 1, 256, n); s.threads = unsigned(n); break;
+        case 'C': wrong = number("-C", item.value, 0, 32767, n); s.control_port = int(n); break;
+        case 't': wrong = number("-t", item.value, 1, 1024, n); s.io_threads = unsigned(n); break;
+        case 'T': wrong = number("-T", item.value, 1, 256, n); s.threads = unsigned(n); break;
         case 'p': s.pid_file = item.value; break;
-        case 'd': wrong = number('d', item.value, 0, 1, n); s.debug = n == 1; break;
+        case 'd': wrong = number("-d", item.value, 0, 1, n); s.debug = n == 1; break;
         case 'V': std::puts(mgmt::tgt_version); return 0;
         case 'h': std::fputs(cli::help(interface).c_str(), stdout); return 0;
         default:
             if (!std::strcmp(item.option->long_name, "config")) s.config = item.value;
             else if (!std::strcmp(item.option->long_name, "iscsi")) wrong = parse_iscsi(item.value, s);
             else if (!std::strcmp(item.option->long_name, "metrics")) s.metrics = item.value;
+            else if (!std::strcmp(item.option->long_name, "congestion")) wrong = congestion(item.value, s);
+            else if (!std::strcmp(item.option->long_name, "busy-poll")) wrong = number("--busy-poll", item.value, 0, 1'000'000, n), s.busy_poll_us = unsigned(n);
             break;
         }
         if (wrong) return wrong;
@@ -205,6 +222,8 @@ int serve(const Settings& s, Background& background) {
     target::ServerOptions server_options;
     server_options.threads = s.threads ? s.threads : default_threads();
     server_options.engine.threads = s.io_threads;
+    server_options.busy_poll_us = s.busy_poll_us;
+    server_options.congestion = s.congestion;
     auto server = target::Server::create(directory, server_options);
     if (!server) {
         log::error("%s", server.error().text().c_str());

@@ -50,6 +50,12 @@ Result<std::unique_ptr<Loop>> Loop::create() {
 
 Loop::~Loop() = default;
 
+static uint64_t clock_us() {
+    timespec t{};
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return uint64_t(t.tv_sec) * 1'000'000 + uint64_t(t.tv_nsec) / 1000;
+}
+
 uint64_t Loop::clock_ms() {
     timespec t{};
     ::clock_gettime(CLOCK_MONOTONIC, &t);
@@ -134,9 +140,21 @@ int Loop::wait_ms(int limit) const {
     return int(std::min<uint64_t>(wait, INT_MAX));
 }
 
+int Loop::wait(epoll_event* events, int most, int limit_ms) {
+    if (busy_poll_us_ && limit_ms != 0) {
+        const uint64_t until = clock_us() + busy_poll_us_;
+        do {
+            if (int n = ::epoll_wait(epoll_.get(), events, most, 0); n != 0) return n;
+        } while (clock_us() < until);
+        limit_ms = wait_ms(limit_ms);
+    }
+    return ::epoll_wait(epoll_.get(), events, most, limit_ms);
+}
+
 void Loop::run_once(int timeout_ms) {
-    epoll_event events[64];
-    int n = ::epoll_wait(epoll_.get(), events, 64, wait_ms(timeout_ms));
+    constexpr int most = 64;
+    epoll_event events[most];
+    int n = wait(events, most, wait_ms(timeout_ms));
     now_ms_ = clock_ms();
     removed_.clear();
     dispatching_ = true;

@@ -25,6 +25,7 @@ public:
     bool finish(Command& c) override;
     bool transfer(Chunk& chunk) override;
     MutableBytes in_place(Command& c, uint64_t position, size_t length) override;
+    store::FileRange in_file(Command& c, uint64_t position, size_t length) override;
 
     Change set(std::string_view key, std::string_view value) override;
     UnitStatus status() const override;

@@ -24,6 +24,9 @@ public:
     // receive into instead of transfer(); empty if transfer() is the way. After receiving in place no transfer() is due.
     virtual MutableBytes in_place(Command& c, uint64_t position, size_t length) { (void)c; (void)position; (void)length; return {}; }
 
+    // The same as part of a file, for the kernel to send from or to receive into.
+    virtual store::FileRange in_file(Command& c, uint64_t position, size_t length) { (void)c; (void)position; (void)length; return {}; }
+
     // I_T nexus events. A nexus that arrives gets 29h/00h; one that leaves loses its unit attentions and RESERVE(6).
     virtual void nexus_arrived(Nexus& nexus) = 0;
     virtual void nexus_lost(Nexus& nexus) = 0;

@@ -160,11 +160,25 @@ bool Disk::finish(Command& c) {
     return flush(c);
 }
 
-MutableBytes Disk::in_place(Command& c, uint64_t position, size_t length) {
+namespace {
+
+// Only plain READ and WRITE leave the bytes as they are.
+bool plain(const Command& c, uint64_t position, size_t length) {
     const bool reads = c.flow == Flow::medium_read && c.medium_op == MediumOp::read;
     const bool writes = c.flow == Flow::medium_write && c.medium_op == MediumOp::write;
-    if ((!reads && !writes) || position > c.length || length > c.length - position) return {};
-    return medium().store->map(c.offset + position, length, writes);
+    return (reads || writes) && position <= c.length && length <= c.length - position;
+}
+
+}  // namespace
+
+MutableBytes Disk::in_place(Command& c, uint64_t position, size_t length) {
+    if (!plain(c, position, length)) return {};
+    return medium().store->map(c.offset + position, length, c.flow == Flow::medium_write);
+}
+
+store::FileRange Disk::in_file(Command& c, uint64_t position, size_t length) {
+    if (!plain(c, position, length)) return {};
+    return medium().store->in_file(c.offset + position, length, c.flow == Flow::medium_write);
 }
 
 namespace {

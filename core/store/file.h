@@ -41,6 +41,7 @@ public:
     int fd_for(const Request& request) const override;
     void done_through_fd(const Request& request) override;
     MutableBytes map(uint64_t offset, size_t length, bool for_write) override;
+    FileRange in_file(uint64_t offset, size_t length, bool for_write) override;
     Extent extent_at(uint64_t offset, uint64_t limit) override;
     bool refresh_size() override;
     void prefetch(uint64_t offset, uint64_t length) override;

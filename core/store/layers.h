@@ -23,6 +23,7 @@ public:
     MutableBytes map(uint64_t offset, size_t length, bool for_write) override {
         return below_->map(offset, length, for_write);
     }
+    FileRange in_file(uint64_t offset, size_t length, bool for_write) override { return below_->in_file(offset, length, for_write); }
     Extent extent_at(uint64_t offset, uint64_t limit) override { return below_->extent_at(offset, limit); }
     bool refresh_size() override { return below_->refresh_size(); }
 
@@ -50,6 +51,9 @@ public:
     }
     MutableBytes map(uint64_t offset, size_t length, bool for_write) override {
         return for_write ? MutableBytes{} : below_->map(offset, length, false);
+    }
+    FileRange in_file(uint64_t offset, size_t length, bool for_write) override {
+        return for_write ? FileRange{} : below_->in_file(offset, length, false);
     }
 };
 

@@ -35,10 +35,10 @@ const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64
     return areas_.back().get();
 }
 
-MutableBytes Mapping::resident(int fd, bool writable, bool for_write, uint64_t size, uint64_t offset, size_t length) {
-    if (length == 0 || length > most) return {};
+bool Mapping::cached(int fd, bool writable, uint64_t size, uint64_t offset, size_t length) {
+    if (length == 0 || length > most) return false;
     const Area* area = cover(fd, writable, size, offset + length);
-    if (!area) return {};
+    if (!area) return false;
     const uint64_t first = offset & ~(page - 1);
     const size_t pages = size_t((offset + length - first + page - 1) / page);
     unsigned char state[most / page + 1];
@@ -48,10 +48,17 @@ MutableBytes Mapping::resident(int fd, bool writable, bool for_write, uint64_t s
     uint8_t* begin = area->base + first;
     const auto system_page = uint64_t(::sysconf(_SC_PAGESIZE));
     begin -= uint64_t(begin - area->base) % system_page;
-    if (::mincore(begin, size_t(area->base + offset + length - begin), state) != 0) return {};
+    if (::mincore(begin, size_t(area->base + offset + length - begin), state) != 0) return false;
     unsigned char all = 1;
     for (size_t i = 0; i < pages; i++) all &= state[i];
-    if (!(all & 1)) return {};
+    return all & 1;
+}
+
+MutableBytes Mapping::resident(int fd, bool writable, bool for_write, uint64_t size, uint64_t offset, size_t length) {
+    if (!cached(fd, writable, size, offset, length)) return {};
+    const Area* area = cover(fd, writable, size, offset + length);
+    const uint64_t first = offset & ~(page - 1);
+    uint8_t* begin = area->base + first;
 
     if (handed_out_.fetch_add(length, std::memory_order_relaxed) + length >= drop_after) {
         handed_out_.store(0, std::memory_order_relaxed);

@@ -32,6 +32,8 @@ public:
 
     // The range if all of it is in memory, else nothing. `size` is the medium's now: offset + length lies inside.
     MutableBytes resident(int fd, bool writable, bool for_write, uint64_t size, uint64_t offset, size_t length);
+    // All of it is in memory.
+    bool cached(int fd, bool writable, uint64_t size, uint64_t offset, size_t length);
     // Makes every range that was handed out fault (EFAULT in the kernel) and lets go of the file.
     void revoke();
 

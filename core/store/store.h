@@ -42,6 +42,13 @@ struct Request {
     size_t progress = 0;            // bytes done so far, the engine's
 };
 
+// Part of a file whose descriptor stays valid while its store lives.
+struct FileRange {
+    int fd = -1;                    // -1: none
+    uint64_t offset = 0;            // bytes
+    explicit operator bool() const { return fd >= 0; }
+};
+
 struct Capabilities {
     bool read_only = false;         // opened so, or the medium is
     bool can_unmap = false;
@@ -90,6 +97,10 @@ public:
     // received into without waiting for a disk; empty if the store cannot, or not now. Only the kernel may touch it
     // (send, recv): a page that vanished is EFAULT there and SIGBUS here.
     virtual MutableBytes map(uint64_t offset, size_t length, bool for_write) { (void)offset; (void)length; (void)for_write; return {}; }
+
+    // The same bytes of a file, for the kernel to move by itself: from the page cache to a socket (sendfile) or, for_write, the
+    // other way (splice). None if that would wait for a disk, or is not possible. What came in is told by done_through_fd().
+    virtual FileRange in_file(uint64_t offset, size_t length, bool for_write) { (void)offset; (void)length; (void)for_write; return {}; }
 
     // The first extent at `offset`, of one allocation state, at most `limit` bytes; may block briefly.
     virtual Extent extent_at(uint64_t offset, uint64_t limit) { (void)offset; return {limit, true}; }

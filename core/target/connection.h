@@ -4,6 +4,7 @@
 #pragma once
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/io/address.h"
@@ -135,6 +136,7 @@ private:
     uint32_t max_cmd_sn();
     void pump();
     bool flush();                                   // false: closed
+    ssize_t send(std::span<iovec> pieces, std::span<const wire::FilePiece> files);
     void watch();                                   // EPOLLIN/EPOLLOUT as needed
     void ping();
 

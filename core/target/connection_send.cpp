@@ -2,6 +2,7 @@
 // which goes out in one sendmsg. What the socket does not take is kept, and nothing new is made until it is gone: the
 // back-pressure of a slow initiator costs it alone, and memory is bounded by one batch.
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include "core/target/connection.h"
@@ -74,30 +75,61 @@ void Connection::pump() {
     watch();
 }
 
+// Sends pieces in order until the socket takes no more: the bytes it took, or -1 with errno. One call where all is memory.
+ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiece> files) {
+    size_t total = 0, next = 0;
+    auto more = [](ssize_t n) { return n < 0 && errno == EINTR; };
+    auto stopped = [&](ssize_t n) { return n < 0 && errno == EAGAIN ? ssize_t(total) : n; };
+    while (next < pieces.size()) {
+        const size_t end = files.empty() ? pieces.size() : files.front().index;
+        if (end > next) {
+            msghdr message{};
+            message.msg_iov = &pieces[next];
+            message.msg_iovlen = end - next;
+            size_t want = 0;
+            for (const iovec& piece : pieces.subspan(next, end - next)) want += piece.iov_len;
+            ssize_t n;
+            do n = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL | (end < pieces.size() ? MSG_MORE : 0)); while (more(n));
+            if (n < 0) return stopped(n);
+            total += size_t(n);
+            if (size_t(n) < want) return ssize_t(total);
+        }
+        if (files.empty()) break;
+        auto offset = off_t(files.front().offset);
+        for (size_t left = pieces[end].iov_len; left > 0;) {
+            ssize_t n;
+            do n = ::sendfile(socket_.get(), files.front().fd, &offset, left); while (more(n));
+            if (n == 0) return errno = EFAULT, -1;          // the file ends before
+            if (n < 0) return stopped(n);
+            total += size_t(n);
+            left -= size_t(n);
+        }
+        next = end + 1;
+        files = files.subspan(1);
+    }
+    return ssize_t(total);
+}
+
 // Sends the batch, or what is left of an earlier one.
 bool Connection::flush() {
     wire::PduBatch& batch = worker_.batch;
-    iovec rest[wire::PduBatch::max_pieces];
-    msghdr message{};
-    if (unsent_.empty()) {
-        message.msg_iov = batch.pieces().data();
-        message.msg_iovlen = batch.pieces().size();
-    } else {
-        message.msg_iov = rest;
-        message.msg_iovlen = unsent_.gather(rest, wire::PduBatch::max_pieces);
-    }
     ssize_t n;
-    do {
-        n = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN) {
-        // EFAULT: a mapped page that was referred to is gone (the file was truncated): the PDU's header is out, so the
-        // connection is lost; the initiator logs in again, and its retry gets the medium error.
+    if (unsent_.empty()) {
+        n = send(batch.pieces(), batch.files());
+    } else {
+        iovec rest[wire::PduBatch::max_pieces];
+        std::vector<wire::FilePiece> files;
+        size_t pieces = unsent_.gather(rest, wire::PduBatch::max_pieces, files);
+        n = send({rest, pieces}, files);
+    }
+    if (n < 0) {
+        // EFAULT: bytes that were referred to are gone (the file was truncated): the PDU's header is out, so the connection
+        // is lost; the initiator logs in again, and its retry gets the medium error.
         batch.clear();
         close(errno == EFAULT ? "the backing store shrank under a read" : "send error");
         return false;
     }
-    size_t sent = n > 0 ? size_t(n) : 0;
+    auto sent = size_t(n);
     if (record_) record_->tx_octets.store(record_->tx_octets.load(std::memory_order_relaxed) + sent, std::memory_order_relaxed);
     if (!unsent_.empty())
         unsent_.sent(sent);

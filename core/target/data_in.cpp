@@ -124,6 +124,13 @@ bool Connection::produce_medium_read(Task& task) {
                 batch.refer(data_in_header(task, length, last), place, digests_, c.lu);
                 continue;
             }
+            if (store::FileRange range = c.lu->in_file(c, task.sent, length)) {
+                if (last && !finished_read(task)) return true;
+                count_data_in();
+                if (last) retire_after(task);
+                batch.refer_file(data_in_header(task, length, last), {range.fd, range.offset}, length, digests_, c.lu);
+                continue;
+            }
         }
         length = std::min(length, max_inline);
         last = task.sent + length == task.want;

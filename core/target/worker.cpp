@@ -24,7 +24,9 @@ Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l
           auto waiting = std::move(waiting_for_room_);
           waiting_for_room_.clear();
           for (Connection* c : waiting) c->resume_reading();
-      }) {}
+      }) {
+    loop->set_busy_poll(o.busy_poll_us);
+}
 
 Worker::~Worker() {
     // What is in flight comes back while the sessions that own it are still there.

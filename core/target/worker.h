@@ -27,6 +27,8 @@ struct ServerOptions {
     unsigned max_connections = 4096;        // per process
     unsigned login_timeout_s = 15;
     unsigned discovery_timeout_s = 60;      // a discovery session that asks nothing
+    std::string congestion = "auto";        // of the connections' TCP: io::choose_congestion_control()
+    unsigned busy_poll_us = 0;              // io::Loop::set_busy_poll()
     io::EngineOptions engine;
     // Called on any thread, one line's worth: "login", "logout", "error" … for `iscsi export`'s event lines.
     std::function<void(const char* event, const SessionRecord& session)> on_event;

@@ -8,7 +8,7 @@ namespace iscsi::wire {
 
 void PduBatch::extend(size_t n) {
     uint8_t* start = arena_.data() + used_;
-    if (!pieces_.empty() && static_cast<uint8_t*>(pieces_.back().iov_base) + pieces_.back().iov_len == start)
+    if (!pieces_.empty() && pieces_.back().iov_base && static_cast<uint8_t*>(pieces_.back().iov_base) + pieces_.back().iov_len == start)
         pieces_.back().iov_len += n;
     else
         pieces_.push_back({start, n});
@@ -42,53 +42,86 @@ void PduBatch::commit_bytes(const Bhs& header, Digests digests) {
 void PduBatch::refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep) {
     put_header(header, digests);
     if (data.empty()) return;
-    pieces_.push_back({const_cast<uint8_t*>(data.data()), data.size()});
-    bytes_ += data.size();
-    if (keep && (keep_.empty() || keep_.back() != keep)) keep_.push_back(std::move(keep));
+    refer_piece({const_cast<uint8_t*>(data.data()), data.size()}, std::move(keep));
     put_trailer(data, digests);
+}
+
+void PduBatch::refer_file_bytes(const Bhs& header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
+    put_header(header, digests);
+    if (length == 0) return;
+    file.index = pieces_.size();
+    files_.push_back(file);
+    refer_piece({nullptr, length}, std::move(keep));
+    if (size_t padding = pad4(length) - length) {
+        std::memset(arena_.data() + used_, 0, padding);
+        extend(padding);
+    }
+}
+
+void PduBatch::refer_piece(iovec piece, std::shared_ptr<const void> keep) {
+    pieces_.push_back(piece);
+    bytes_ += piece.iov_len;
+    if (keep && (keep_.empty() || keep_.back() != keep)) keep_.push_back(std::move(keep));
 }
 
 void PduBatch::clear() {
     used_ = bytes_ = 0;
     pieces_.clear();
+    files_.clear();
     keep_.clear();
 }
 
 void Unsent::take(PduBatch& batch, size_t sent) {
     auto inside = [&](const uint8_t* p) { return p >= batch.arena_.data() && p < batch.arena_.data() + batch.arena_.size(); };
     copies_.reserve(batch.used_);           // pieces point into it, so it must not move
+    auto file = batch.files_.begin();
     for (const iovec& piece : batch.pieces_) {
+        FilePiece from = piece.iov_base ? FilePiece{-1, 0} : *file++;
         size_t gone = std::min(sent, piece.iov_len);
         sent -= gone;
         if (gone == piece.iov_len) continue;
-        auto* p = static_cast<uint8_t*>(piece.iov_base) + gone;
         size_t left = piece.iov_len - gone;
+        bytes_ += left;
+        if (!piece.iov_base) {
+            from.offset += gone;
+            pieces_.push_back({{nullptr, left}, from});
+            continue;
+        }
+        auto* p = static_cast<uint8_t*>(piece.iov_base) + gone;
         if (inside(p)) {
             copies_.insert(copies_.end(), p, p + left);
             p = copies_.data() + copies_.size() - left;
         }
-        pieces_.push_back({p, left});
-        bytes_ += left;
+        pieces_.push_back({{p, left}, from});
     }
     if (!pieces_.empty()) keep_.swap(batch.keep_);
     batch.clear();
 }
 
-size_t Unsent::gather(iovec* out, size_t max) const {
+size_t Unsent::gather(iovec* out, size_t max, std::vector<FilePiece>& files) const {
+    files.clear();
     size_t n = std::min(max, pieces_.size());
-    std::copy_n(pieces_.begin(), n, out);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = pieces_[i].bytes;
+        if (out[i].iov_base) continue;
+        files.push_back(pieces_[i].file);
+        files.back().index = i;
+    }
     return n;
 }
 
 void Unsent::sent(size_t n) {
     bytes_ -= n;
     while (n > 0 && !pieces_.empty()) {
-        iovec& front = pieces_.front();
-        size_t gone = std::min(n, front.iov_len);
-        front.iov_base = static_cast<uint8_t*>(front.iov_base) + gone;
-        front.iov_len -= gone;
+        Piece& front = pieces_.front();
+        size_t gone = std::min(n, front.bytes.iov_len);
+        if (front.bytes.iov_base)
+            front.bytes.iov_base = static_cast<uint8_t*>(front.bytes.iov_base) + gone;
+        else
+            front.file.offset += gone;
+        front.bytes.iov_len -= gone;
         n -= gone;
-        if (front.iov_len == 0) pieces_.pop_front();
+        if (front.bytes.iov_len == 0) pieces_.pop_front();
     }
     if (pieces_.empty()) {
         std::vector<uint8_t>().swap(copies_);

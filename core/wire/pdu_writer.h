@@ -14,6 +14,13 @@
 
 namespace iscsi::wire {
 
+// Part of a file in a list of pieces to send.
+struct FilePiece {
+    int fd;
+    uint64_t offset;        // bytes
+    size_t index = 0;       // its place in the list, which has its length
+};
+
 class PduBatch {
 public:
     static constexpr size_t max_pieces = 256;
@@ -49,7 +56,16 @@ public:
         refer_bytes(header_cast<Bhs>(header), data, digests, std::move(keep));
     }
 
+    // Appends header + the next `length` bytes of a file, which the kernel sends by itself. REQUIRES no data digest.
+    template <class Header>
+    void refer_file(Header header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
+        header.data_segment_length = uint32_t(length);
+        refer_file_bytes(header_cast<Bhs>(header), file, length, digests, std::move(keep));
+    }
+
+    // In order; where a part of a file stands, iov_base is nullptr.
     std::vector<iovec>& pieces() { return pieces_; }
+    const std::vector<FilePiece>& files() const { return files_; }
     void clear();
 
 private:
@@ -61,10 +77,13 @@ private:
     void extend(size_t n);              // the arena's next n bytes join the last piece
     void commit_bytes(const Bhs& header, Digests digests);
     void refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep);
+    void refer_file_bytes(const Bhs& header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep);
+    void refer_piece(iovec piece, std::shared_ptr<const void> keep);
 
     Buffer arena_;
     size_t used_ = 0, bytes_ = 0;
     std::vector<iovec> pieces_;
+    std::vector<FilePiece> files_;
     std::vector<std::shared_ptr<const void>> keep_;
 };
 
@@ -75,13 +94,17 @@ public:
     void take(PduBatch& batch, size_t sent);
     bool empty() const { return pieces_.empty(); }
     size_t bytes() const { return bytes_; }
-    // Up to `max` pieces, in order.
-    size_t gather(iovec* out, size_t max) const;
+    // Up to `max` pieces, in order, as PduBatch::pieces() and files().
+    size_t gather(iovec* out, size_t max, std::vector<FilePiece>& files) const;
     void sent(size_t n);
 
 private:
+    struct Piece {
+        iovec bytes;
+        FilePiece file;     // where bytes.iov_base is nullptr
+    };
     std::vector<uint8_t> copies_;
-    std::deque<iovec> pieces_;
+    std::deque<Piece> pieces_;
     std::vector<std::shared_ptr<const void>> keep_;
     size_t bytes_ = 0;
 };

@@ -52,6 +52,10 @@ public:
         if (cold || read_error || write_error) return {};
         return below_->map(offset, length, for_write);
     }
+    FileRange in_file(uint64_t offset, size_t length, bool for_write) override {
+        if (cold || read_error || write_error) return {};
+        return below_->in_file(offset, length, for_write);
+    }
 
 private:
     std::mutex mutex_;
