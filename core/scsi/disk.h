@@ -26,6 +26,8 @@ public:
     bool transfer(Chunk& chunk) override;
     MutableBytes in_place(Command& c, uint64_t position, size_t length) override;
     store::FileRange in_file(Command& c, uint64_t position, size_t length) override;
+    bool splices(Command& c, uint64_t position, size_t length) override;
+    ssize_t splice(Command& c, uint64_t position, int pipe, size_t length) override;
 
     Change set(std::string_view key, std::string_view value) override;
     UnitStatus status() const override;

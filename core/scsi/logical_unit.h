@@ -24,8 +24,11 @@ public:
     // receive into instead of transfer(); empty if transfer() is the way. After receiving in place no transfer() is due.
     virtual MutableBytes in_place(Command& c, uint64_t position, size_t length) { (void)c; (void)position; (void)length; return {}; }
 
-    // The same as part of a file, for the kernel to send from or to receive into.
+    // The same, of a read, as part of a file that the kernel sends from.
     virtual store::FileRange in_file(Command& c, uint64_t position, size_t length) { (void)c; (void)position; (void)length; return {}; }
+    // The same, of a write, as bytes that wait in a pipe: store::Store::splices() and try_splice().
+    virtual bool splices(Command& c, uint64_t position, size_t length) { (void)c; (void)position; (void)length; return false; }
+    virtual ssize_t splice(Command& c, uint64_t position, int pipe, size_t length) { (void)c; (void)position; (void)pipe; (void)length; return -EAGAIN; }
 
     // I_T nexus events. A nexus that arrives gets 29h/00h; one that leaves loses its unit attentions and RESERVE(6).
     virtual void nexus_arrived(Nexus& nexus) = 0;

@@ -177,8 +177,17 @@ MutableBytes Disk::in_place(Command& c, uint64_t position, size_t length) {
 }
 
 store::FileRange Disk::in_file(Command& c, uint64_t position, size_t length) {
-    if (!plain(c, position, length)) return {};
-    return medium().store->in_file(c.offset + position, length, c.flow == Flow::medium_write);
+    if (c.flow != Flow::medium_read || !plain(c, position, length)) return {};
+    return medium().store->in_file(c.offset + position, length);
+}
+
+bool Disk::splices(Command& c, uint64_t position, size_t length) {
+    return c.flow == Flow::medium_write && plain(c, position, length) && medium().store->splices(c.offset + position, length);
+}
+
+ssize_t Disk::splice(Command& c, uint64_t position, int pipe, size_t length) {
+    if (c.flow != Flow::medium_write || !plain(c, position, length)) return -EAGAIN;
+    return medium().store->try_splice(pipe, length, c.offset + position);
 }
 
 namespace {

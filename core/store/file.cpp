@@ -19,10 +19,8 @@ namespace {
 constexpr uint64_t page = 4096;
 constexpr uint64_t slow_write_us = 2000;
 constexpr uint64_t slow_rest_ms = 1000;
-// Shorter ranges are cheaper to copy out of the page cache than to look at and to fault in. Server CPU per random READ,
-// tmpfs, loopback, copied / out of the mapping: 4 KiB 1.6 / 4.3 us, 16 KiB 5.2 / 7.2, 32 KiB 9 / 12, 64 KiB 27 / 20,
-// 1 MiB 380 / 200.
-constexpr size_t map_from = 64 << 10;
+// Shorter ranges are cheaper to copy.
+constexpr size_t refer_from = 64 << 10;
 
 uint64_t clock_us() {
     timespec t{};
@@ -81,9 +79,7 @@ Result<std::shared_ptr<Store>> File::open(const char* type, const std::string& p
     file->learn_medium();
     file->low_ = options.write_behind ? options.write_behind : write_behind_mark();
     file->size_ = file->look_at_size();
-    // mincore tells the truth only to who could write the file anyway; else it calls every page resident.
-    file->mappable_ = !file->direct_ && !file->sync_ &&
-                      (!file->read_only_ || ::geteuid() == 0 || ::geteuid() == st.st_uid);
+    file->may_look_ = !file->direct_ && (!file->read_only_ || ::geteuid() == 0 || ::geteuid() == st.st_uid);
     return std::shared_ptr<Store>(file);
 }
 
@@ -166,19 +162,17 @@ bool File::writes_rest() const {
     return until != 0 && clock_us() / 1000 < until;
 }
 
-ssize_t File::try_write(Bytes from, uint64_t offset) {
+// A write that cannot wait for the disk: `move` does it, by write(2) or splice(2).
+template <class Move>
+ssize_t File::write_now(uint64_t offset, size_t length, Move&& move) {
     if (direct_ || sync_) return -EAGAIN;
-    if (!inside(offset, from.size())) return -EIO;      // a shrunk file must not grow again
-    if (in_memory_) {
-        ssize_t n = ::pwrite(fd_.get(), from.data(), from.size(), off_t(offset));
-        return n > 0 ? n : n == 0 ? -EIO : errno == EINTR ? -EAGAIN : -errno;
-    }
-    const uint64_t dirty = dirty_.load(std::memory_order_relaxed);
-    if (dirty >= low_ && (dirty >= 3 * low_ || !writing_behind_.load(std::memory_order_relaxed))) return -EAGAIN;
-    if (writes_rest() || !edges_cached(offset, from.size())) return -EAGAIN;
+    if (!inside(offset, length)) return -EIO;           // a shrunk file must not grow again
+    auto result = [](ssize_t n) { return n > 0 ? n : n == 0 ? -EIO : errno == EINTR ? -EAGAIN : -errno; };
+    if (in_memory_) return result(move());
+    if (!room_for_dirty() || writes_rest() || !edges_cached(offset, length)) return -EAGAIN;
     const uint64_t start = clock_us();
-    ssize_t n = ::pwrite(fd_.get(), from.data(), from.size(), off_t(offset));
-    if (n <= 0) return n == 0 ? -EIO : errno == EINTR ? -EAGAIN : -errno;
+    const ssize_t n = result(move());
+    if (n <= 0) return n;
     note_write(size_t(n));
     // A long piece takes long by copying alone: a generous 1 us per KiB on top.
     const uint64_t end = clock_us();
@@ -187,18 +181,49 @@ ssize_t File::try_write(Bytes from, uint64_t offset) {
     return n;
 }
 
-// Received in place only on tmpfs, where a write fault sets a bit. On a disk's file system every page's first write fault after
-// write-back goes to the file system (ext4's page_mkwrite: a journal handle and a delayed allocation, about 1.5 us for each
-// 4 KiB, more than the copy it saves), can wait for the journal, and finds a hole full with EFAULT instead of ENOSPC.
-MutableBytes File::map(uint64_t offset, size_t length, bool for_write) {
-    if (!for_write || !in_memory_ || read_only_ || !mappable_ || length < map_from || !inside(offset, length)) return {};
-    return mapping_.resident(fd_.get(), true, for_write, size(), offset, length);
+bool File::room_for_dirty() const {
+    const uint64_t dirty = dirty_.load(std::memory_order_relaxed);
+    return dirty < low_ || (dirty < 3 * low_ && writing_behind_.load(std::memory_order_relaxed));
 }
 
-FileRange File::in_file(uint64_t offset, size_t length, bool for_write) {
-    if (for_write || !mappable_ || length < map_from || !inside(offset, length)) return {};
-    if (!in_memory_ && !mapping_.cached(fd_.get(), false, size(), offset, length)) return {};
+ssize_t File::try_write(Bytes from, uint64_t offset) {
+    return write_now(offset, from.size(), [&] { return ::pwrite(fd_.get(), from.data(), from.size(), off_t(offset)); });
+}
+
+ssize_t File::try_splice(int pipe, size_t length, uint64_t offset) {
+    return write_now(offset, length, [&] {
+        auto at = loff_t(offset);
+        return ::splice(pipe, nullptr, fd_.get(), &at, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    });
+}
+
+bool File::splices(uint64_t offset, size_t length) {
+    if (read_only_ || direct_ || sync_ || length < refer_from || !inside(offset, length)) return false;
+    return in_memory_ || (room_for_dirty() && !writes_rest());
+}
+
+// By reference: what a WRITE changes while the bytes are in the socket's queue may show in the READ that sent them. SBC-3
+// promises no order between commands that are in the task set at the same time; and whoever has the status of the READ has its
+// data, so a later WRITE cannot show. What is digested must be what is sent, so with DataDigest the transport copies.
+FileRange File::in_file(uint64_t offset, size_t length) {
+    if (length < refer_from || !inside(offset, length) || !sendable(offset)) return {};
+    if (!in_memory_ && !cache_.holds(fd_.get(), size(), offset, length)) return {};
     return {fd_.get(), offset};
+}
+
+// Not every file system can splice; and where we may not look into the page cache (mincore tells the truth only to who could
+// write the file anyway) nothing is sent from it.
+bool File::sendable(uint64_t offset) {
+    if (sendable_ == Answer::unknown) {
+        int ends[2];
+        auto at = loff_t(offset);
+        sendable_ = Answer::no;
+        if (may_look_ && ::pipe2(ends, O_CLOEXEC) == 0) {
+            Fd out(ends[0]), in(ends[1]);
+            if (::splice(fd_.get(), &at, in.get(), nullptr, 1, SPLICE_F_NONBLOCK) == 1) sendable_ = Answer::yes;
+        }
+    }
+    return sendable_ == Answer::yes;
 }
 
 // ---- for the engines
@@ -281,7 +306,7 @@ int File::flush() {
 }
 
 void File::retire() {
-    mapping_.revoke();
+    cache_.forget();
     // The number stays valid for whoever still holds it; the file behind it is let go.
     Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
     if (nothing) ::dup3(nothing.get(), fd_.get(), O_CLOEXEC);

@@ -19,7 +19,7 @@
 #include <shared_mutex>
 
 #include "core/base/fd.h"
-#include "core/store/mapping.h"
+#include "core/store/page_cache.h"
 #include "core/store/store.h"
 
 namespace iscsi::store {
@@ -40,8 +40,9 @@ public:
     int fd() const override { return fd_.get(); }
     int fd_for(const Request& request) const override;
     void done_through_fd(const Request& request) override;
-    MutableBytes map(uint64_t offset, size_t length, bool for_write) override;
-    FileRange in_file(uint64_t offset, size_t length, bool for_write) override;
+    FileRange in_file(uint64_t offset, size_t length) override;
+    bool splices(uint64_t offset, size_t length) override;
+    ssize_t try_splice(int pipe, size_t length, uint64_t offset) override;
     Extent extent_at(uint64_t offset, uint64_t limit) override;
     bool refresh_size() override;
     void prefetch(uint64_t offset, uint64_t length) override;
@@ -56,6 +57,10 @@ private:
     bool edges_cached(uint64_t offset, size_t length);
     bool cached(uint64_t offset);
     bool writes_rest() const;
+    bool room_for_dirty() const;
+    bool sendable(uint64_t offset);
+    template <class Move>
+    ssize_t write_now(uint64_t offset, size_t length, Move&& move);
     void note_write(size_t bytes);
     void write_behind();
 
@@ -76,13 +81,15 @@ private:
     bool direct_ = false;
     bool sync_ = false;
     bool read_only_ = false;
-    bool mappable_ = false;
+    bool may_look_ = false;             // into the page cache
+    enum class Answer : uint8_t { unknown, yes, no };
+    std::atomic<Answer> sendable_{Answer::unknown};
     uint32_t block_size_ = 512;         // the logical unit's
     uint32_t alignment_ = 1;            // direct: of offsets, lengths and memory
     uint32_t preferred_block_ = 0;      // st_blksize
     std::atomic<bool> nowait_{true};    // RWF_NOWAIT has not been refused
     std::atomic<bool> can_punch_{true}, can_zero_range_{true};
-    Mapping mapping_;
+    PageCache cache_;
 
     uint64_t low_ = 0;
     std::atomic<uint64_t> dirty_{0};

@@ -23,7 +23,9 @@ public:
     MutableBytes map(uint64_t offset, size_t length, bool for_write) override {
         return below_->map(offset, length, for_write);
     }
-    FileRange in_file(uint64_t offset, size_t length, bool for_write) override { return below_->in_file(offset, length, for_write); }
+    FileRange in_file(uint64_t offset, size_t length) override { return below_->in_file(offset, length); }
+    bool splices(uint64_t offset, size_t length) override { return below_->splices(offset, length); }
+    ssize_t try_splice(int pipe, size_t length, uint64_t offset) override { return below_->try_splice(pipe, length, offset); }
     Extent extent_at(uint64_t offset, uint64_t limit) override { return below_->extent_at(offset, limit); }
     bool refresh_size() override { return below_->refresh_size(); }
 
@@ -52,9 +54,8 @@ public:
     MutableBytes map(uint64_t offset, size_t length, bool for_write) override {
         return for_write ? MutableBytes{} : below_->map(offset, length, false);
     }
-    FileRange in_file(uint64_t offset, size_t length, bool for_write) override {
-        return for_write ? FileRange{} : below_->in_file(offset, length, false);
-    }
+    bool splices(uint64_t, size_t) override { return false; }
+    ssize_t try_splice(int, size_t, uint64_t) override { return -EROFS; }
 };
 
 }  // namespace iscsi::store

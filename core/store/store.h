@@ -94,13 +94,15 @@ public:
     virtual void retire() {}
 
     // Bytes [offset, offset + length) as memory that stays valid while the store lives and that can be sent from or
-    // received into without waiting for a disk; empty if the store cannot, or not now. Only the kernel may touch it
-    // (send, recv): a page that vanished is EFAULT there and SIGBUS here.
+    // received into; empty if the store is not memory.
     virtual MutableBytes map(uint64_t offset, size_t length, bool for_write) { (void)offset; (void)length; (void)for_write; return {}; }
 
-    // The same bytes of a file, for the kernel to move by itself: from the page cache to a socket (sendfile) or, for_write, the
-    // other way (splice). None if that would wait for a disk, or is not possible. What came in is told by done_through_fd().
-    virtual FileRange in_file(uint64_t offset, size_t length, bool for_write) { (void)offset; (void)length; (void)for_write; return {}; }
+    // The same bytes as part of a file, which the kernel can send by itself (sendfile). None if that would wait for a disk.
+    virtual FileRange in_file(uint64_t offset, size_t length) { (void)offset; (void)length; return {}; }
+    // True if try_splice() is likely to take such a range, now.
+    virtual bool splices(uint64_t offset, size_t length) { (void)offset; (void)length; return false; }
+    // As try_write, of bytes that wait in a pipe; what it does not take stays in there.
+    virtual ssize_t try_splice(int pipe, size_t length, uint64_t offset) { (void)pipe; (void)length; (void)offset; return -EAGAIN; }
 
     // The first extent at `offset`, of one allocation state, at most `limit` bytes; may block briefly.
     virtual Extent extent_at(uint64_t offset, uint64_t limit) { (void)offset; return {limit, true}; }

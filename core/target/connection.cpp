@@ -62,6 +62,7 @@ void Connection::close(const char* why) {
     timer_.cancel();
     worker_.loop->remove(socket_.get(), *this);
     socket_.reset();
+    pipe_.reset();
     login_.reset();
     while (send_head_) unqueue(*send_head_);
     if (Session* session = std::exchange(session_, nullptr)) session->detach(*this);
@@ -94,7 +95,16 @@ void Connection::on_ready(uint32_t events) {
 }
 
 void Connection::receive() {
-    // While long bursts are on their way only headers go to the shared buffer: then each payload is received in one piece
+    if (reader_.passing() == 0 || pass()) receive_pdus();
+    if (phase_ != Phase::closed && !worker_.cold_room()) {
+        reading_paused_ = true;
+        worker_.wait_for_room(*this);
+        watch();
+    }
+}
+
+void Connection::receive_pdus() {
+    // While long bursts are on their way only headers go to the shared buffer: then each payload is taken in one piece to
     // where it belongs, together with the header behind it, and is not copied.
     MutableBytes shared = worker_.receive_buffer.span();
     if (bulk_bursts_ > 0 && phase_ == Phase::full_feature) shared = shared.first(wire::bhs_length + (digests_.header ? wire::digest_length : 0));
@@ -104,20 +114,23 @@ void Connection::receive() {
     message.msg_iov = where.data();
     message.msg_iovlen = pieces;
     ssize_t n = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT);
+    if (!heard(n)) return;
+    if (!reader_.received(size_t(n), shared, *this) && phase_ != Phase::closed && !close_when_sent_) close("protocol error");
+}
+
+bool Connection::heard(ssize_t n) {
     if (n < 0) {
-        if (errno == EAGAIN || errno == EINTR) return;
-        return close(errno == ECONNRESET ? "connection reset by the initiator" : "receive error");
+        if (errno != EAGAIN && errno != EINTR) close(errno == ECONNRESET ? "connection reset by the initiator" : "receive error");
+        return false;
     }
-    if (n == 0) return close(session_ && !session_->discovery() ? "closed by the initiator" : nullptr);
+    if (n == 0) {
+        close(session_ && !session_->discovery() ? "closed by the initiator" : nullptr);
+        return false;
+    }
     unanswered_pings_ = 0;
     last_heard_ms_ = worker_.loop->now_ms();
     if (record_) record_->rx_octets.store(record_->rx_octets.load(std::memory_order_relaxed) + uint64_t(n), std::memory_order_relaxed);
-    if (!reader_.received(size_t(n), shared, *this) && phase_ != Phase::closed && !close_when_sent_) close("protocol error");
-    if (phase_ != Phase::closed && !worker_.cold_room()) {
-        reading_paused_ = true;
-        worker_.wait_for_room(*this);
-        watch();
-    }
+    return true;
 }
 
 void Connection::on_framing_error(const char* why) { close(why); }

@@ -56,11 +56,14 @@ private:
     // io::Watcher, wire::PduSink
     void on_ready(uint32_t events) override;
     bool on_header(const wire::Bhs& header, Bytes ahs) override;
+    bool on_passing(const wire::Bhs& header, size_t length) override;
     MutableBytes on_landing(const wire::Bhs& header, size_t length, size_t here) override;
     bool on_pdu(const wire::Bhs& header, Bytes ahs, Bytes data) override;
     bool on_data_digest_error(const wire::Bhs& header) override;
     void on_framing_error(const char* why) override;
     void receive();
+    void receive_pdus();
+    bool heard(ssize_t n);                          // what a receiving call returned; false: nothing came
 
     // Login (connection_login.cpp)
     bool login_request(const wire::LoginRequest& request, Bytes data);
@@ -101,6 +104,12 @@ private:
     void close_burst(Task& task, Burst& burst);
     void take_data(Task& task, uint32_t offset, Bytes data);
     void want_more(Task& task);                     // opens R2T bursts as far as allowed, or goes on when all is there
+    // Long payloads that stay in the kernel (data_out_splice.cpp)
+    bool pass();
+    bool deliver(size_t ready);
+    bool empty_pipe();
+    bool take_passed(Bytes data);
+    void stop_passing();
     // Execution and status (scsi_command.cpp), Data-In (data_in.cpp)
     void execute(Task& task);
     void finish_medium(Task& task);
@@ -175,6 +184,10 @@ private:
     uint32_t bulk_bursts_ = 0;                      // long R2T bursts that are open: large payloads are about to come
     bool landed_in_place_ = false;                  // … or it goes straight to the medium's memory,
     std::shared_ptr<scsi::LogicalUnit> landing_lu_; // which this keeps
+    bool passing_ = false;                          // … or it is taken off the socket by pass(),
+    std::unique_ptr<Pipe> pipe_;                    // through this, unless it had to be given up;
+    uint32_t passing_at_ = 0;                       // the next byte's place in the task's data,
+    size_t in_pipe_ = 0;                            // behind those that are in the pipe
     // For callbacks that may outlive the connection: points to nullptr once it is closed.
     std::shared_ptr<Connection*> handle_ = std::make_shared<Connection*>(this);
     uint32_t tmfs_ = 0;                             // task management functions that wait for tasks to end

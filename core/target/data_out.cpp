@@ -82,12 +82,13 @@ void Connection::forget(Task& task) {
     if (data_out_task_ != &task) return;
     // The payload that is coming in right now must reach neither the medium nor memory that is given back.
     data_out_task_ = nullptr;
+    stop_passing();
     landed_in_place_ = false;
     if (size_t length = reader_.landing()) reader_.move_landing(take_landing(length));
 }
 
 bool Connection::data_out(const wire::DataOut& header, Bytes data) {
-    bool in_place = std::exchange(landed_in_place_, false);
+    const bool in_place = std::exchange(landed_in_place_, false), passed = std::exchange(passing_, false);
     data_out_task_ = nullptr;
     Task* task;
     Burst* burst;
@@ -97,17 +98,19 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
         return false;
     }
     landing_lu_.reset();
-    if (!task) return waiting_.empty() ? true : put_aside(header, data).value_or(true);
+    if (!task) return passed || waiting_.empty() ? true : put_aside(header, data).value_or(true);
     // §7.9: a gap in DataSN is taken as a digest error, and by §7.8 b the task ends once all its data has come.
     const bool out_of_sequence = header.data_sn != burst->exp_data_sn;          // §11.7.5
     if (out_of_sequence) task->failed = task->data_lost = true;
     burst->exp_data_sn = header.data_sn + 1;
-    burst->next += uint32_t(data.size());
+    burst->next += header.data_segment_length;
     if (header.flags & wire::final_bit) {
         if (header.ttt == wire::reserved_tag) task->solicited = std::min(burst->next, task->want);      // it may end early
         close_burst(*task, *burst);
     }
-    if (in_place || out_of_sequence)
+    if (passed)
+        ;       // pass() has taken it
+    else if (in_place || out_of_sequence)
         task->received += uint32_t(data.size());
     else
         take_data(*task, header.buffer_offset, data);

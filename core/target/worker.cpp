@@ -1,5 +1,8 @@
 #include "core/target/worker.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "core/target/connection.h"
@@ -116,6 +119,23 @@ Buffer Worker::take_landing(size_t size) {
 
 void Worker::give_back(Buffer landing) {
     if (landing.size() == landing_size && landings_.size() < max_landings) landings_.push_back(std::move(landing));
+}
+
+std::unique_ptr<Pipe> Worker::take_pipe() {
+    if (!pipes_.empty()) {
+        auto pipe = std::move(pipes_.back());
+        pipes_.pop_back();
+        return pipe;
+    }
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return nullptr;
+    auto pipe = std::make_unique<Pipe>(Pipe{Fd(ends[0]), Fd(ends[1])});
+    ::fcntl(ends[1], F_SETPIPE_SZ, landing_size);       // what is refused leaves 64 KiB: more calls, nothing else
+    return pipe;
+}
+
+void Worker::give_back(std::unique_ptr<Pipe> pipe) {
+    if (pipe && pipes_.size() < max_landings) pipes_.push_back(std::move(pipe));
 }
 
 void Worker::remove_cold(size_t bytes) {

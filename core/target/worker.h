@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/buffer.h"
+#include "core/base/fd.h"
 #include "core/io/engine.h"
 #include "core/io/loop.h"
 #include "core/target/directory.h"
@@ -34,6 +35,10 @@ struct ServerOptions {
     std::function<void(const char* event, const SessionRecord& session)> on_event;
 };
 
+struct Pipe {
+    Fd out, in;
+};
+
 class Worker {
 public:
     Worker(Directory& directory, const ServerOptions& options, std::unique_ptr<io::Loop> loop);
@@ -53,6 +58,9 @@ public:
     // A buffer for one PDU's payload that arrives in pieces, `size` bytes at least; give it back when the PDU is done with.
     Buffer take_landing(size_t size);
     void give_back(Buffer landing);
+    // An empty pipe; nullptr if there are enough in use. Give it back only when it is empty again.
+    std::unique_ptr<Pipe> take_pipe();
+    void give_back(std::unique_ptr<Pipe> pipe);
     // Accounts for memory of transfers that wait; false: too much, stop reading until it shrinks.
     bool cold_room() const { return cold_bytes_ < options.max_cold_bytes; }
     void add_cold(size_t bytes) { cold_bytes_ += bytes; }
@@ -82,6 +90,7 @@ private:
     std::unique_ptr<Task> tasks_;
     std::unique_ptr<Transfer> transfers_;
     std::vector<Buffer> landings_;
+    std::vector<std::unique_ptr<Pipe>> pipes_;
     size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;
 };
 

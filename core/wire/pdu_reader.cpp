@@ -59,6 +59,15 @@ bool PduReader::received(size_t n, MutableBytes shared, PduSink& sink) {
     return consume(Bytes(shared).first(n), sink);
 }
 
+bool PduReader::passed(size_t n, PduSink& sink) {
+    have_ += n;
+    if (have_ < header_.data_segment_length) return true;
+    have_ = 0;
+    passing_ = false;
+    state_ = State::trailer;
+    return trailer_length() > 0 || data_complete({}, {}, sink);
+}
+
 // Takes what `input` has of a part of `want` bytes; true when the part is whole.
 static bool fill(Bytes& input, uint8_t* part, size_t want, size_t& have) {
     size_t take = std::min(input.size(), want - have);
@@ -93,6 +102,10 @@ bool PduReader::consume(Bytes input, PduSink& sink) {
                 continue;
             }
             if (landing_.empty()) {
+                if (input.empty() && length > 0 && sink.on_passing(header_, length)) {
+                    passing_ = true;
+                    return true;
+                }
                 landing_ = sink.on_landing(header_, length, std::min(length, input.size()));
                 if (landing_.size() != length) {
                     gathered_.resize(length);

@@ -23,6 +23,9 @@ public:
     // The header alone, before any of its data is looked at. false: stop, the connection is to be closed.
     // The reader has checked the length of the data segment against its limit and the header digest.
     virtual bool on_header(const Bhs& header, Bytes ahs) = 0;
+    // Nothing of a data segment has come. True: the owner takes all of it from the stream by itself, and says so by passed();
+    // padding or a digest behind it is the reader's again. on_pdu then gets no data.
+    virtual bool on_passing(const Bhs& header, size_t length) = 0;
     // A place for the data segment of the header just seen, which has not arrived in whole: exactly `length` bytes that stay
     // valid until on_pdu or the end of the connection, or empty to have it gathered. `here` of them have come already and are
     // copied there by the reader; the rest goes there by the kernel alone.
@@ -54,6 +57,10 @@ public:
     // While a data segment lands where the sink said: its length. It may be diverted to another place of that length.
     size_t landing() const { return landing_.size(); }
     void move_landing(MutableBytes place);
+    // How much of a data segment the owner still has to take from the stream; while it is not 0 nothing is to be received.
+    size_t passing() const { return passing_ ? header_.data_segment_length - have_ : 0; }
+    // The owner took `n` of it. false: as received().
+    bool passed(size_t n, PduSink& sink);
     // Memory held beyond the object, bytes.
     size_t held() const { return gathered_.capacity(); }
 
@@ -74,6 +81,7 @@ private:
     size_t have_ = 0;                   // bytes of the current state's part that are there
     std::array<uint8_t, 255 * 4 + 4> extra_{};
     MutableBytes landing_;
+    bool passing_ = false;
     std::vector<uint8_t> gathered_;
     std::array<uint8_t, 8> trailer_{};
 };

@@ -52,9 +52,14 @@ public:
         if (cold || read_error || write_error) return {};
         return below_->map(offset, length, for_write);
     }
-    FileRange in_file(uint64_t offset, size_t length, bool for_write) override {
-        if (cold || read_error || write_error) return {};
-        return below_->in_file(offset, length, for_write);
+    FileRange in_file(uint64_t offset, size_t length) override {
+        if (cold || read_error) return {};
+        return below_->in_file(offset, length);
+    }
+    bool splices(uint64_t offset, size_t length) override { return !cold && below_->splices(offset, length); }
+    ssize_t try_splice(int pipe, size_t length, uint64_t offset) override {
+        if (write_error) return -write_error;
+        return cold ? -EAGAIN : below_->try_splice(pipe, length, offset);
     }
 
 private:

@@ -1,22 +1,22 @@
-#include "core/store/mapping.h"
+#include "core/store/page_cache.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
+
 namespace iscsi::store {
 namespace {
 constexpr uint64_t page = 4096;                     // granularity of the checks; a larger page only makes them redundant
-constexpr uint64_t drop_after = 2u << 20;           // bytes handed out between two drops of page table entries
 constexpr size_t most = 4u << 20;                   // longest range
-constexpr size_t populate_from = 32u << 10;
-constexpr int populate_read = 22, populate_write = 23;      // MADV_POPULATE_READ, _WRITE: newer than some libcs
 }  // namespace
 
-Mapping::~Mapping() {
+PageCache::~PageCache() {
     for (auto& area : areas_) ::munmap(area->base, area->length);
 }
 
-const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64_t end) {
+const PageCache::Area* PageCache::cover(int fd, uint64_t size, uint64_t end) {
     const Area* area = current_.load(std::memory_order_acquire);
     if (area && end <= area->length) return area;
     if (failed_.load(std::memory_order_relaxed)) return nullptr;
@@ -25,7 +25,7 @@ const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64
     if (area && end <= area->length) return area;
     // On 32 bits address space is dear: large media go without.
     if (size > (sizeof(void*) > 4 ? uint64_t(1) << 45 : uint64_t(256) << 20) || size < end) return nullptr;
-    void* p = ::mmap(nullptr, size_t(size), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    void* p = ::mmap(nullptr, size_t(size), PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED) {
         failed_.store(true, std::memory_order_relaxed);
         return nullptr;
@@ -35,9 +35,9 @@ const Mapping::Area* Mapping::cover(int fd, bool writable, uint64_t size, uint64
     return areas_.back().get();
 }
 
-bool Mapping::cached(int fd, bool writable, uint64_t size, uint64_t offset, size_t length) {
+bool PageCache::holds(int fd, uint64_t size, uint64_t offset, size_t length) {
     if (length == 0 || length > most) return false;
-    const Area* area = cover(fd, writable, size, offset + length);
+    const Area* area = cover(fd, size, offset + length);
     if (!area) return false;
     const uint64_t first = offset & ~(page - 1);
     const size_t pages = size_t((offset + length - first + page - 1) / page);
@@ -49,28 +49,10 @@ bool Mapping::cached(int fd, bool writable, uint64_t size, uint64_t offset, size
     const auto system_page = uint64_t(::sysconf(_SC_PAGESIZE));
     begin -= uint64_t(begin - area->base) % system_page;
     if (::mincore(begin, size_t(area->base + offset + length - begin), state) != 0) return false;
-    unsigned char all = 1;
-    for (size_t i = 0; i < pages; i++) all &= state[i];
-    return all & 1;
+    return std::all_of(state, state + pages, [](unsigned char s) { return s & 1; });
 }
 
-MutableBytes Mapping::resident(int fd, bool writable, bool for_write, uint64_t size, uint64_t offset, size_t length) {
-    if (!cached(fd, writable, size, offset, length)) return {};
-    const Area* area = cover(fd, writable, size, offset + length);
-    const uint64_t first = offset & ~(page - 1);
-    uint8_t* begin = area->base + first;
-
-    if (handed_out_.fetch_add(length, std::memory_order_relaxed) + length >= drop_after) {
-        handed_out_.store(0, std::memory_order_relaxed);
-        ::madvise(area->base, area->length, MADV_DONTNEED);
-    }
-    // One call that fills the page table is a fraction of the cost of a fault per page. Kernels before 5.14 do not have it:
-    // they fault.
-    if (length >= populate_from) ::madvise(begin, size_t(area->base + offset + length - begin), for_write ? populate_write : populate_read);
-    return {area->base + offset, length};
-}
-
-void Mapping::revoke() {
+void PageCache::forget() {
     std::lock_guard lock(mutex_);
     failed_.store(true, std::memory_order_relaxed);
     for (auto& area : areas_)
