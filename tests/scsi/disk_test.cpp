@@ -403,6 +403,8 @@ TEST_CASE("memory of the store is offered for plain READ and WRITE only") {
         REQUIRE(!begin(*f.router.table(), c));
         CHECK(c.lu->in_place(c, 0, size_t(c.length) + 1).empty());
         CHECK(c.lu->in_place(c, ~uint64_t(0), 2).empty());
+        CHECK(!c.lu->in_file(c, 0, 512));               // memory is no file
+        CHECK(!c.lu->splices(c, 0, 512));
         return c.lu->in_place(c, 512, 512).size();
     };
     CHECK(offered("28 00 00 00 00 00 00 00 04 00") == 512);

@@ -100,45 +100,70 @@ TEST_CASE("a cold page is refused on the loop and read by perform") {
     CHECK(range(s, Op::flush, 0, 0) == 0);
     REQUIRE(::posix_fadvise(s.fd(), 0, 0, POSIX_FADV_DONTNEED) == 0);
     std::vector<uint8_t> into(64 << 10);
-    CHECK(s.map(0, into.size(), false).empty());
+    CHECK(!s.in_file(0, into.size()));
     ssize_t n = s.try_read(into, 0);
     CHECK((n == -EAGAIN || n > 0));         // the page cache may have kept it
     CHECK(read(s, 0, 256 << 10) == data);
     CHECK(s.try_read(into, 0) == warm(64 << 10));
-    MutableBytes mapped = s.map(0, 64 << 10, false);
-    REQUIRE(mapped.size() == 64 << 10);
-    CHECK(std::memcmp(mapped.data(), data.data(), mapped.size()) == 0);
+    FileRange range = s.in_file(4096, 64 << 10);
+    REQUIRE(range);
+    CHECK(range.offset == 4096);
+    REQUIRE(::pread(range.fd, into.data(), into.size(), off_t(range.offset)) == 64 << 10);
+    CHECK(std::memcmp(into.data(), data.data() + 4096, into.size()) == 0);
+    CHECK(!s.in_file(4096, 4096));          // a copy is cheaper
 }
 
-TEST_CASE("a mapping is offered for writing only in memory, and grows with the file") {
+TEST_CASE("what waits in a pipe is written where it belongs, and a refusal leaves it there") {
     for (const char* parent : {"/tmp", "/dev/shm"}) {
+        CAPTURE(parent);
         TempDir dir(parent);
-        const bool memory = std::string(parent) == "/dev/shm";
         auto path = make_file(dir / "disk", mib);
         auto opened = open_store("rdwr", path, {});
         REQUIRE(opened);
         Store& s = **opened;
-        auto data = pattern(mib, 7);
-        CHECK(perform(s, Op::write, 0, data) == 0);
-        MutableBytes w = s.map(4096, 64 << 10, true);
-        CHECK(w.empty() == !memory);
-        if (memory) {
-            std::memset(w.data(), 0x5a, w.size());
-            CHECK(read(s, 4096, 64 << 10) == std::vector<uint8_t>(64 << 10, 0x5a));
+        int ends[2];
+        REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+        Fd out(ends[0]), in(ends[1]);
+        auto data = pattern(16 << 10, 7);
+        CHECK(s.splices(4096, 64 << 10));
+        CHECK(!s.splices(4096, 4096));              // a copy is cheaper
+        CHECK(!s.splices(mib - 4096, 64 << 10));
+        REQUIRE(::write(in.get(), data.data(), data.size()) == ssize_t(data.size()));
+        size_t done = 0;
+        while (done < data.size()) {
+            ssize_t n = s.try_splice(out.get(), data.size() - done, 4096 + done);
+            REQUIRE(n > 0);
+            done += size_t(n);
         }
-        MutableBytes before = s.map(0, 64 << 10, false);
-        REQUIRE(!before.empty());
-        REQUIRE(::truncate(path.c_str(), 2 * mib) == 0);
-        CHECK(s.map(mib, 64 << 10, false).empty());
-        CHECK(s.refresh_size());
-        CHECK(!s.refresh_size());
-        CHECK(s.size() == 2 * mib);
-        CHECK(perform(s, Op::write, mib, data) == 0);
-        MutableBytes after = s.map(mib, 64 << 10, false);
-        REQUIRE(!after.empty());
-        CHECK(after[0] == data[0]);
-        CHECK(before[0] == data[0]);        // the old range stays good
+        CHECK(read(s, 4096, data.size()) == data);
+        REQUIRE(::write(in.get(), data.data(), data.size()) == ssize_t(data.size()));
+        CHECK(s.try_splice(out.get(), data.size(), mib - 4096) == -EIO);
+        OpenOptions read_only;
+        read_only.read_only = true;
+        auto closed = open_store("rdwr", path, read_only);
+        REQUIRE(closed);
+        CHECK(!(*closed)->splices(0, 64 << 10));
+        CHECK((*closed)->try_splice(out.get(), data.size(), 0) < 0);
+        std::vector<uint8_t> left(data.size());
+        REQUIRE(::read(out.get(), left.data(), left.size()) == ssize_t(left.size()));
+        CHECK(left == data);
     }
+}
+
+TEST_CASE("a range is in the file as far as the file goes, and grows with it") {
+    TempDir dir("/dev/shm");
+    auto path = make_file(dir / "disk", mib);
+    auto opened = open_store("rdwr", path, {});
+    REQUIRE(opened);
+    Store& s = **opened;
+    CHECK(s.in_file(mib - (64 << 10), 64 << 10));
+    CHECK(!s.in_file(mib - (64 << 10) + 512, 64 << 10));
+    REQUIRE(::truncate(path.c_str(), 2 * mib) == 0);
+    CHECK(!s.in_file(mib, 64 << 10));
+    CHECK(s.refresh_size());
+    CHECK(!s.refresh_size());
+    CHECK(s.size() == 2 * mib);
+    CHECK(s.in_file(mib, 64 << 10));
 }
 
 TEST_CASE("unmap makes holes that read as zeros, zero keeps them allocated") {
@@ -183,7 +208,8 @@ TEST_CASE("O_DIRECT takes any offset, length and memory") {
     }
     CHECK(read(s, 0, mib) == all);
     CHECK(s.try_read(all, 0) == -EAGAIN);
-    CHECK(s.map(0, 64 << 10, false).empty());
+    CHECK(!s.in_file(0, 64 << 10));
+    CHECK(!s.splices(0, 64 << 10));
     Request r;
     r.offset = 512;
     r.data = MutableBytes(all).subspan(0, 700);
@@ -237,10 +263,10 @@ TEST_CASE("a retired store lets go of its file") {
     REQUIRE(opened);
     std::vector<uint8_t> data(65536, 1);
     CHECK(perform(**opened, Op::write, 0, data) == 0);
-    CHECK(!(*opened)->map(0, 65536, false).empty());
+    CHECK((*opened)->in_file(0, 65536));
     (*opened)->retire();
     CHECK(perform(**opened, Op::read, 0, data) == EIO);
-    CHECK((*opened)->map(0, 65536, false).empty());
+    CHECK(!(*opened)->in_file(0, 65536));
     CHECK(perform(**opened, Op::write, 0, data) == EIO);
 }
 

@@ -11,13 +11,13 @@
 
 namespace iscsi::target {
 
-TestTarget::TestTarget(ServerOptions options) {
+TestTarget::TestTarget(ServerOptions options, std::shared_ptr<store::Store> medium) {
     server = std::move(*Server::create(directory, std::move(options)));
     REQUIRE(server->add_portal("127.0.0.1", 0));
     std::string portal = server->portals().front();
     port = uint16_t(std::stoi(portal.substr(portal.rfind(':') + 1)));
     target = add_target(1, target_iqn);
-    store = std::make_shared<store::TestStore>(*store::make_ram("1M", medium_size));
+    store = std::make_shared<store::TestStore>(medium ? std::move(medium) : *store::make_ram("1M", medium_size));
     REQUIRE(target->router.add(0, scsi::make_controller({1, 0, target_iqn, "host"})));
     scsi::DiskOptions disk;
     disk.identity = {1, 1, target_iqn, "host"};

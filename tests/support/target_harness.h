@@ -26,7 +26,8 @@ struct Pdu {
 };
 
 struct TestTarget {
-    explicit TestTarget(ServerOptions options = {});
+    // The disk: `medium`, or one in memory.
+    explicit TestTarget(ServerOptions options = {}, std::shared_ptr<store::Store> medium = nullptr);
     ~TestTarget();
     // Turns the loop until `done` says so; false after two seconds.
     template <class F>

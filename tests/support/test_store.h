@@ -13,6 +13,7 @@ public:
     using Layer::Layer;
     std::atomic<bool> cold{false};          // try_read and try_write refuse
     std::atomic<int> read_error{0}, write_error{0}, flush_error{0};     // errno
+    std::atomic<size_t> spliced{0};         // bytes that came by a pipe
     std::atomic<int> performed{0}, flushes{0}, stuck{0};
 
     // While it hangs, perform() does not return.
@@ -59,7 +60,10 @@ public:
     bool splices(uint64_t offset, size_t length) override { return !cold && below_->splices(offset, length); }
     ssize_t try_splice(int pipe, size_t length, uint64_t offset) override {
         if (write_error) return -write_error;
-        return cold ? -EAGAIN : below_->try_splice(pipe, length, offset);
+        if (cold) return -EAGAIN;
+        ssize_t n = below_->try_splice(pipe, length, offset);
+        if (n > 0) spliced += size_t(n);
+        return n;
     }
 
 private:

@@ -19,9 +19,10 @@ struct Seen { uint8_t opcode; std::string ahs, data; bool landed; };
 struct Sink final : PduSink {
     std::vector<Seen> seen;
     std::string landing;
-    bool offer_landing = false, digest_error = false, stop = false;
+    bool offer_landing = false, offer_passing = false, digest_error = false, stop = false;
     const char* framing = nullptr;
     bool on_header(const Bhs&, Bytes) override { return !stop; }
+    bool on_passing(const Bhs&, size_t) override { return offer_passing; }
     MutableBytes on_landing(const Bhs&, size_t length, size_t) override {
         if (!offer_landing) return {};
         landing.assign(length, '?');
@@ -161,7 +162,8 @@ TEST_CASE("what a socket did not take is kept in order, copies and references") 
         std::string got = all.substr(0, cut);
         while (!rest.empty()) {
             iovec pieces[4];
-            size_t n = rest.gather(pieces, 4);
+            std::vector<FilePiece> files;
+            size_t n = rest.gather(pieces, 4, files);
             REQUIRE(n > 0);
             size_t take = std::min<size_t>(pieces[0].iov_len, 777);
             got.append(static_cast<char*>(pieces[0].iov_base), take);
@@ -170,4 +172,71 @@ TEST_CASE("what a socket did not take is kept in order, copies and references") 
         CHECK(got == all);
         CHECK(keep.use_count() == 1);
     }
+}
+
+TEST_CASE("parts of a file stand between the pieces, and are cut like them") {
+    auto keep = std::make_shared<int>(0);
+    for (size_t cut : {size_t(0), size_t(50), size_t(148), size_t(149), size_t(300)}) {
+        CAPTURE(cut);
+        PduBatch batch(1 << 16);
+        DataIn in;
+        batch.refer_file(in, {7, 4096}, 101, {}, keep);         // 48 + 101 + 3 of padding
+        batch.append(in, as_bytes("hello"), {});                // 48 + 5 + 3
+        batch.refer_file(in, {8, 512}, 96, {}, keep);
+        CHECK(batch.bytes() == 48 + 104 + 48 + 8 + 48 + 96);
+        REQUIRE(batch.files().size() == 2);
+        CHECK(batch.pieces()[batch.files()[0].index].iov_base == nullptr);
+        CHECK(batch.pieces()[batch.files()[1].index].iov_len == 96);
+        Unsent rest;
+        rest.take(batch, cut);
+        CHECK(rest.bytes() == 352 - cut);
+        CHECK(batch.files().empty());
+        size_t from_files = 0, at = cut;
+        while (!rest.empty()) {
+            iovec pieces[4];
+            std::vector<FilePiece> files;
+            REQUIRE(rest.gather(pieces, 4, files) > 0);
+            const size_t take = std::min<size_t>(pieces[0].iov_len, 40);
+            if (!pieces[0].iov_base) {
+                REQUIRE(!files.empty());
+                CHECK(files[0].index == 0);
+                CHECK(files[0].fd == (at < 200 ? 7 : 8));
+                CHECK(files[0].offset == (at < 200 ? 4096 + at - 48 : 512 + at - 256));
+                from_files += take;
+            }
+            rest.sent(take);
+            at += take;
+        }
+        CHECK(at == 352);
+        CHECK(from_files == 101 - (std::clamp<size_t>(cut, 48, 149) - 48) + 96 - (std::clamp<size_t>(cut, 256, 352) - 256));
+        CHECK(keep.use_count() == 1);
+    }
+}
+
+TEST_CASE("a data segment that the owner takes itself is not looked for in the stream") {
+    Bhs h;
+    h.opcode = 0x05;
+    h.data_segment_length = 5000;
+    std::string header(reinterpret_cast<char*>(&h), 48);
+    PduReader reader(8192);
+    Sink sink;
+    sink.offer_passing = true;
+    CHECK(feed(reader, header, 48, sink));
+    CHECK(reader.passing() == 5000);
+    CHECK(reader.passed(4999, sink));
+    CHECK(reader.passing() == 1);
+    CHECK(sink.seen.empty());
+    CHECK(reader.passed(1, sink));
+    CHECK(reader.passing() == 0);
+    REQUIRE(sink.seen.size() == 1);
+    CHECK(sink.seen[0].data.empty());
+    h.data_segment_length = 5;                      // with padding, which the reader takes
+    CHECK(feed(reader, std::string(reinterpret_cast<char*>(&h), 48), 48, sink));
+    CHECK(reader.passed(5, sink));
+    CHECK(sink.seen.size() == 1);
+    CHECK(feed(reader, std::string(3, '\0') + header.substr(0, 10), 48, sink));
+    CHECK(sink.seen.size() == 2);
+    sink.offer_passing = true;                      // what has begun to come in is not offered
+    CHECK(feed(reader, header.substr(10) + "x", 48, sink));
+    CHECK(reader.passing() == 0);
 }
