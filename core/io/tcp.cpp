@@ -1,7 +1,7 @@
 #include "core/io/tcp.h"
 
+#include <linux/tcp.h>      // the C library's tcp_info ends before tcpi_min_rtt
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -27,7 +27,7 @@ bool choose_congestion_control(int socket, const std::string& wanted) {
         return true;
     tcp_info info{};
     length = sizeof info;
-    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_rtt >= near_us) return true;
+    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_min_rtt >= near_us) return true;
     return set(socket, "cubic") || set(socket, "reno");
 }
 

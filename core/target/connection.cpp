@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include "core/base/log.h"
-#include "core/io/tcp.h"
 #include "core/wire/digest.h"
 
 namespace iscsi::target {
@@ -42,7 +41,6 @@ bool Connection::start() {
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &stall_ms, sizeof stall_ms);
-    io::choose_congestion_control(socket_.get(), worker_.options.congestion);
     login_ = std::make_unique<Login>(worker_.directory, peer_address_);
     watched_ = EPOLLIN;
     if (!worker_.loop->add(socket_.get(), watched_, *this)) return false;

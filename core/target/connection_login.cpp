@@ -3,6 +3,7 @@
 #include <cinttypes>
 
 #include "core/base/log.h"
+#include "core/io/tcp.h"
 #include "core/target/connection.h"
 
 namespace iscsi::target {
@@ -102,6 +103,7 @@ bool Connection::enter_full_feature() {
     last_heard_ms_ = worker_.loop->now_ms();
     if (session_->discovery()) timer_.arm(worker_.options.discovery_timeout_s * uint64_t(1000));
     if (session_->target) {
+        io::choose_congestion_control(socket_.get(), worker_.options.congestion);
         if (int interval = session_->target->config().nop_interval; interval > 0) timer_.arm(uint64_t(interval) * 1000);
         log::debug("session %u: %s (%s) logged in to %s", unsigned(sid), record->initiator.c_str(), peer_address_.c_str(),
                    record->target.c_str());

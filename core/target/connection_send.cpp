@@ -77,6 +77,14 @@ void Connection::pump() {
 
 // Sends pieces in order until the socket takes no more: the bytes it took, or -1 with errno. One call where all is memory.
 ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiece> files) {
+    if (files.empty()) {
+        msghdr message{};
+        message.msg_iov = pieces.data();
+        message.msg_iovlen = pieces.size();
+        ssize_t n;
+        do n = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+        return n < 0 && errno == EAGAIN ? 0 : n;
+    }
     size_t total = 0, next = 0;
     auto more = [](ssize_t n) { return n < 0 && errno == EINTR; };
     auto stopped = [&](ssize_t n) { return n < 0 && errno == EAGAIN ? ssize_t(total) : n; };

@@ -1,6 +1,6 @@
 // SCSI Data-In and SCSI Response, RFC 7143 §11.7, §11.4: what a task sends. Good status rides on the last Data-In PDU
 // (phase collapse). A cached piece of a medium read is read straight into the send batch, behind its header; or, where the
-// store has it in memory, it is sent from there.
+// store has it in memory or in the page cache, it is sent from there.
 #include <algorithm>
 
 #include "core/target/connection.h"
@@ -13,6 +13,7 @@ using scsi::Status;
 namespace {
 constexpr uint32_t max_inline = 128 * 1024;     // one Data-In PDU's payload through the batch
 constexpr uint32_t min_in_place = 2048;         // below this, a reference costs more than the copy
+constexpr uint32_t min_in_file = 8192;          // likewise
 constexpr uint32_t cold_piece = 256 * 1024;     // one read that waits for the disk
 }  // namespace
 
@@ -124,7 +125,9 @@ bool Connection::produce_medium_read(Task& task) {
                 batch.refer(data_in_header(task, length, last), place, digests_, c.lu);
                 continue;
             }
-            if (store::FileRange range = c.lu->in_file(c, task.sent, length)) {
+            store::FileRange range;
+            if (length >= min_in_file) range = c.lu->in_file(c, task.sent, length);
+            if (range) {
                 if (last && !finished_read(task)) return true;
                 count_data_in();
                 if (last) retire_after(task);
