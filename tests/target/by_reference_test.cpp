@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <map>
+
 #include "core/store/file.h"
 #include "tests/support/target_harness.h"
 #include "tests/support/temp_dir.h"
@@ -162,18 +164,26 @@ TEST_CASE("a long READ is sent from the file, also to who reads slowly") {
         auto data = pattern(whole, 77);
         Fd file(::open(f.path.c_str(), O_RDWR | O_CLOEXEC));
         REQUIRE(::pwrite(file.get(), data.data(), data.size(), 0) == ssize_t(data.size()));
-        for (int i = 0; i < 8; i++) f.client->send(f.client->read(uint32_t(i), 2047 - uint32_t(i)));
-        f.target->turn(20);                 // fills the socket, so that the rest waits in parts of the file
+        std::map<uint32_t, std::vector<uint8_t>> got;       // by task: they may be served in turn
+        std::vector<uint32_t> tasks;
         for (uint32_t i = 0; i < 8; i++) {
-            std::vector<uint8_t> got;
-            while (got.size() < (2047 - i) * 512) {
-                auto pdu = f.client->receive();
-                REQUIRE(pdu);
-                REQUIRE(pdu->op() == wire::Opcode::data_in);
-                CHECK(uint32_t(pdu->as<DataIn>().buffer_offset) == got.size());
-                got.insert(got.end(), pdu->data.begin(), pdu->data.end());
-            }
-            CHECK(std::equal(got.begin(), got.end(), data.begin() + i * 512));
+            auto c = f.client->read(i, uint16_t(2047 - i));
+            tasks.push_back(c.itt);
+            f.client->send(c);
+        }
+        f.target->turn(20);                 // fills the socket, so that the rest waits in parts of the file
+        for (int left = 8; left > 0;) {
+            auto pdu = f.client->receive();
+            REQUIRE(pdu);
+            REQUIRE(pdu->op() == wire::Opcode::data_in);
+            auto& bytes = got[pdu->as<DataIn>().itt];
+            CHECK(uint32_t(pdu->as<DataIn>().buffer_offset) == bytes.size());
+            bytes.insert(bytes.end(), pdu->data.begin(), pdu->data.end());
+            left -= pdu->as<DataIn>().flags & DataIn::status_bit;
+        }
+        for (uint32_t i = 0; i < 8; i++) {
+            CHECK(got[tasks[i]].size() == (2047 - i) * 512);
+            CHECK(std::equal(got[tasks[i]].begin(), got[tasks[i]].end(), data.begin() + i * 512));
         }
     }
 }
