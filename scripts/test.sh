@@ -16,6 +16,7 @@ command_of() {
     unit)     echo "scripts/unit.sh";;
     compat)   echo "tests/compat/replay.py";;
     instructions) echo "scripts/instructions.sh";;
+    lio)      echo "scripts/bench.sh --lio --check -r 1 -s 0.02 --servers ours,lio-fileio";;
     demo)     echo "scripts/demo.sh";;
     fuzz)     echo "scripts/fuzz.sh -s ${FUZZ_SECONDS:-10}";;
     sanitize) echo "scripts/sanitize.sh";;

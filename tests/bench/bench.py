@@ -57,7 +57,8 @@ class Run:
             for _ in range(self.size >> 20):
                 f.write(block)
         model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-        self.report["machine"] = {"cpus": os.cpu_count(), "model": model, "kernel": os.uname().release, "mib": self.size >> 20, "rounds": o.rounds, "seconds": o.seconds}
+        self.report["machine"] = {"cpus": os.cpu_count(), "model": model, "kernel": os.uname().release, "mib": self.size >> 20} | {
+            k: v for k, v in self.report.get("machine", {}).items() if k in ("rounds", "seconds")}
 
     def asked(self, name):
         return re.search(self.o.only, name) and not (self.o.without and re.search(self.o.without, name))
@@ -101,6 +102,8 @@ class Run:
         real = [self.make(w) for w in o.wanted if w != "roof"]
         roofs = [Roof(self.roof, mode, self.image, 3280 + i) for i, mode in enumerate(ROOFS)] if "roof" in o.wanted else []
         try:
+            if cells or "rounds" not in self.report["machine"]:
+                self.report["machine"] |= {"rounds": o.rounds, "seconds": o.seconds}
             for name, args in cells:
                 self.keep("cells", name, measure.alternate(real + roofs, args, o.rounds, o.seconds, self.load, self.size))
             if fair:

@@ -15,7 +15,7 @@ CELLS = [       # name, load arguments, asked of us against LIO
     ("1 MiB sequential read, depth 8", "--bs 1048576 --depth 8 --seq", 1.3),
     ("1 MiB sequential write, depth 8", "--bs 1048576 --depth 8 --seq --read 0", 1.3),
 ]
-LONG = 6        # a cell of 1 MiB runs this much longer
+LONG = 10       # a cell of 1 MiB runs this much longer
 ISTGT = """[Global]
   NodeBase "iqn.2001-04.com.example"
   PidFile /run/istgt.pid
@@ -50,6 +50,10 @@ ISTGT = """[Global]
   QueueDepth 64
   LUN0 Storage /srv/disk.img Auto
 """
+
+
+def cells_asked(o):
+    return [c for c in CELLS if re.search(o.only, c[0])]
 
 
 def overlay(o, cells, at):
@@ -137,7 +141,7 @@ def main():
     a.add_argument("--build", required=True)
     a.add_argument("--top", required=True)
     a.add_argument("-r", "--rounds", type=int, default=2)
-    a.add_argument("-s", "--seconds", type=float, default=0.06)
+    a.add_argument("-s", "--seconds", type=float, default=0.04)
     a.add_argument("-o", "--out")
     a.add_argument("--only", default=".")
     a.add_argument("--servers", default="ours,lio-fileio,lio-ramdisk,tgt,istgt,roof-gather,roof-map,roof-sendfile")
@@ -149,15 +153,26 @@ def main():
     a.add_argument("--append", default="")
     a.add_argument("--lio-params", default="")
     a.add_argument("--ours-options", default="")
+    a.add_argument("--check", action="store_true", help="pass or fail each cell: what is asked of it, less 5 %")
     o = a.parse_args()
     o.out = o.out or os.path.join(o.build, "bench")
     os.makedirs(o.out, exist_ok=True)
-    cells, failed = collect(run_guest(o, [c for c in CELLS if re.search(o.only, c[0])]))
+    cells, failed = collect(run_guest(o, cells_asked(o)))
     text = markdown(o, cells, failed)
-    print(text)
     goals = [(c, cells[c]["ours"]["iops"] / cells[c]["lio-fileio"]["iops"], asked) for c, _, asked in CELLS if {"ours", "lio-fileio"} <= set(cells.get(c, {}))]
     with open(os.path.join(o.out, "lio.json"), "w") as f:
         json.dump({"settings": {k: v for k, v in vars(o).items() if k not in ("build", "top", "out")}, "cells": cells, "failed": failed, "text": text, "goals": goals}, f, indent=1)
+    if not o.check:
+        print(text)
+        return
+    good = [got >= asked * 0.95 for _, got, asked in goals]
+    for (cell, got, asked), ok in zip(goals, good):
+        print(f"{'ok  ' if ok else 'FAIL'} {cell}: {got:.2f}x LIO, {asked:g}x asked")
+    for f in failed:
+        print("FAIL " + f)
+    bad = len(cells_asked(o)) - sum(good)
+    print(f"{sum(good)} passed, {bad} failed")
+    sys.exit(bad > 0)
 
 
 main()

@@ -33,14 +33,14 @@ def cell(name, rows, cells, all_goals):
     return [f"### {name}", ""] + table(["server", "IOPS", "MiB/s", "p50 µs", "p99 µs", "server CPU µs/IO", "µs/MiB", "CPU vs tgt", "IOPS vs tgt"], body) + bullets(goals)
 
 
-def grid_memory(cells, all_goals):
+def grid_memory(report, all_goals):
     peak = {}
-    for rows in cells.values():
+    for rows in list(report.get("cells", {}).values()) + [rows for sweep in report.get("sweeps", {}).values() for rows in sweep.values()]:
         for server, r in rows.items():
             for k, v in r.get("memory", {}).items():
                 peak.setdefault(server, {})[k] = max(v, peak.get(server, {}).get(k, 0))
     keys = ["VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem"]
-    lines = ["## Memory under the whole grid", "",
+    lines = ["## Memory under the whole grid and the sweeps", "",
              "Peaks in KiB, sampled every 100 ms (VmHWM: the kernel's own peak). RssShmem are pages of the image in tmpfs that are mapped at that moment, RssFile",
              "those of the binary: both lie in the page cache once, whoever maps them; RssAnon is what the process takes for itself.", ""]
     lines += table(["server"] + keys, [[s] + [number(m.get(k)) for k in keys] for s, m in peak.items()])
@@ -125,7 +125,7 @@ def page(report, folder, link):
     body += ["## Grid", ""]
     for name, rows in cells.items():
         body += cell(name, rows, cells, goals)
-    body += grid_memory(cells, goals)
+    body += grid_memory(report, goals)
     for section, make in (("start", start), ("idle", idle), ("fair", fair), ("lio", kernel_target)):
         if report.get(section):
             body += make(report[section], goals)
@@ -134,8 +134,8 @@ def page(report, folder, link):
     body += sweeps(report.get("sweeps", {}), folder, link)
     m = report["machine"]
     missed = [f"- {where}: {g.line()}" for where, g in goals if not g.reached]
-    head = ["# Benchmark", "", f"{m['cpus']} CPUs ({m['model']}), Linux {m['kernel']}, loopback, a file of {m['mib']} MiB in tmpfs, client on the same machine; {m['rounds']} alternated rounds",
-            f"of {m['seconds']} s, medians (CPU: the least round, noise only adds; memory: the most). `scripts/bench.sh --page` makes this page, `scripts/bench.sh --page --only REGEX`",
+    head = ["# Benchmark", "", f"{m['cpus']} CPUs ({m['model']}), Linux {m['kernel']}, loopback, a file of {m['mib']} MiB in tmpfs, client on the same machine; {m.get('rounds', 0)} alternated rounds",
+            f"of {m.get('seconds', 0)} s, medians (CPU: the least round, noise only adds; memory: the most). `scripts/bench.sh --page` makes this page, `scripts/bench.sh --page --only REGEX`",
             "runs single cells again. The roofs are servers with no protocol: `each` is pread and one send per answer, `gather` one send per wake-up, `sendfile` sendfile and splice,",
             "`map` a mapping of the file.", "", f"{len(goals) - len(missed)} of {len(goals)} figures asked for are reached." + (" Not reached:" if missed else ""), ""] + missed + [""]
     return "\n".join(head + body)
