@@ -4,7 +4,7 @@
 # counts as one. The last line is the sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-stages="packages build layers size readme unit compat packaging instructions fuzz sanitize e2e demo"
+stages="packages build layers size readme unit compat packaging instructions lio fuzz sanitize e2e demo"
 command_of() {
   case $1 in
     packages) echo "scripts/packages.sh test";;
