@@ -1,11 +1,12 @@
 #!/bin/bash
-# cross.sh [-t] [-i] [-b DIR] ARCHITECTURE… : static binaries for arm64, armhf, mipsel, s390x (any of Debian's) from Debian's cross
-# compilers; -t builds the unit tests too and runs them under qemu-user; -i installs compilers and qemu-user (root). The -dev packages
-# of the other architecture are unpacked below DIR/ARCHITECTURE/sysroot, nothing of the system is changed.
+# cross.sh [-t] [-s] [-w] [-i] [-b DIR] ARCHITECTURE… : static binaries for arm64, armhf, mipsel, s390x (any of Debian's) from Debian's
+# cross compilers; -t builds the unit tests too and runs them under qemu-user; -s runs libiscsi's suite against tgtd under qemu-user;
+# -w writes README.md's sizes; -i installs compilers and qemu-user (root). The -dev packages of the other architecture are unpacked
+# below DIR/ARCHITECTURE/sysroot, nothing of the system is changed.
 # Closing line: N passed, N failed (binaries and test runs).
 set -eu
-top=$(cd "$(dirname "$0")/.." && pwd); base=$top/build/cross tests='' install=''
-while getopts "tib:" o; do case $o in t) tests=1;; i) install=1;; b) base=$OPTARG;; *) exit 64;; esac; done; shift $((OPTIND-1))
+top=$(cd "$(dirname "$0")/.." && pwd); base=$top/build/cross tests='' suite='' write='' install=''
+while getopts "tswib:" o; do case $o in t) tests=1;; s) suite=1;; w) write=-w;; i) install=1;; b) base=$OPTARG;; *) exit 64;; esac; done; shift $((OPTIND-1))
 [ $# -gt 0 ] || set -- arm64 armhf mipsel s390x
 passed=0 failed=0
 
@@ -16,6 +17,7 @@ triplet_of() {
     *) echo "cross.sh: no architecture $1" >&2; return 1;;
     esac
 }
+name_of() { case $1 in arm64) echo aarch64;; *) echo "$1";; esac; }
 qemu_of() { case $1 in arm64) echo aarch64;; armhf) echo arm;; ppc64el) echo ppc64le;; *) echo "$1";; esac; }
 multiarch_of() { case $1 in i386) echo i386-linux-gnu;; *) triplet_of "$1";; esac; }
 
@@ -56,14 +58,22 @@ build() { # ARCHITECTURE
     [ -n "$tests" ] && targets="iscsi unit_tests"
     # shellcheck disable=SC2086
     ninja -C "$dir" ${JOBS:+-j$JOBS} $targets > "$dir.log" 2>&1 || { grep -v '^\[' "$dir.log" | tail -n 20; return 1; }
-    local bytes packed; bytes=$(stat -c %s "$dir/iscsi"); packed=$(xz -9e -c "$dir/iscsi" | wc -c)
-    echo "| $1 | $bytes | $packed |"
-    if readelf -d "$dir/iscsi" | grep -q NEEDED; then echo "cross.sh: $1: not static" >&2; return 1; fi
+    # shellcheck disable=SC2086
+    "$top/scripts/size.sh" $write -a "$(name_of "$1")" "$dir" || return 1
     passed=$((passed + 1))
-    [ -n "$qemu" ] || { [ -z "$tests" ] || echo "cross.sh: no qemu-user for $1: not run"; return 0; }
+    [ -n "$qemu" ] || { [ -z "$tests$suite" ] || echo "cross.sh: no qemu-user for $1: not run"; return 0; }
     "$qemu" "$dir/iscsi" --version > /dev/null || return 1
-    [ -n "$tests" ] || return 0
     local rc=0 line
+    if [ -n "$suite" ]; then
+        rm -rf "${dir:?}/bin"; mkdir "$dir/bin"
+        for line in tgtd tgtadm; do printf '#!/bin/sh\nexec %s -0 %s %s "$@"\n' "$qemu" $line "$dir/iscsi" > "$dir/bin/$line"; chmod 755 "$dir/bin/$line"; done
+        "$top/tests/e2e/run.sh" -b "$dir/bin" "suite:$dir/bin:libiscsi" > "$dir/suite.log" 2>&1 < /dev/null || rc=$?
+        grep '^FAIL' "$dir/suite.log" || :
+        echo "$1: libiscsi's suite: $(tail -n 1 "$dir/suite.log")"
+        [ $rc -eq 0 ] || return 1
+        passed=$((passed + 1))
+    fi
+    [ -n "$tests" ] || return 0
     (cd "$top" && timeout 900 "$qemu" "$dir/unit_tests" > "$dir/tests.log" 2>&1 < /dev/null) || rc=$?
     line=$(grep -a '^\[doctest\] test cases:' "$dir/tests.log" | tail -n 1)
     echo "$1: ${line:-the tests ended with status $rc}"
