@@ -73,5 +73,28 @@ sync
 iscsiadm -m session -r 3 -u" "$(stop)"
 check "stop-sessions: the root stays" same "stop-sessions: session 2 stays: the root is on sdb1" "$(cat "$work/err")"
 
+# tar.gz: in, its names work, twice is once, out again, nothing left but what somebody has changed
+tarball=$(scripts/packaging/tarball.sh -o "$work" "$dir") && tar -xzf "$tarball" -C "$work"
+installer="$(echo "$work"/iscsi-*/install.sh) --prefix /opt/iscsi --destdir $work/dest"
+check "tar.gz: install" sh -c "$installer > /dev/null && $installer > /dev/null"
+for name in tgtd tgtadm iscsiadm iscsid; do check "tar.gz: $name runs" sh -c "'$work/dest/opt/iscsi/sbin/$name' --version > /dev/null"; done
+check "tar.gz: units name the prefix" sh -c "! grep -r /usr/ '$work/dest/opt/iscsi/lib/systemd'"
+check "tar.gz: what is not ours stays" sh -c "mkdir -p '$work/other/usr/local/sbin'; touch '$work/other/usr/local/sbin/tgtd'; ! '$(dirname "${installer%% *}")/install.sh' --destdir '$work/other' 2>/dev/null"
+check "tar.gz: uninstall" sh -c "$installer uninstall"
+check "tar.gz: nothing left" find "$work/dest" -mindepth 1
+check "tar.gz: a changed file stays" sh -c "$installer > /dev/null && echo '# mine' >> '$work/dest/etc/tgt/targets.conf' && $installer uninstall > /dev/null && test \"\$(cd '$work/dest' && find . -type f)\" = ./etc/tgt/targets.conf"
+
+# .deb: made by CPack, both; test_deb.sh and test_guest.sh install them
+check "deb.sh" sh -c "scripts/packaging/deb.sh -o '$work/debs' '$dir' > /dev/null"
+check "deb: static has no names of others" sh -c "! dpkg-deb -c '$work'/debs/iscsi-static_*.deb | grep 'sbin/\|tgt.service' > /dev/null"
+for name in sbin/tgtd sbin/iscsiadm bin/iscsi systemd/system/tgt.service libexec/iscsi/stop-sessions man8/tgtd.8.gz; do
+    check "deb: drop-in has $name" sh -c "dpkg-deb -c '$work'/debs/iscsi-drop-in_*.deb | grep '/$name\( \|\$\)' > /dev/null"
+done
+
+# recipes of Alpine, Buildroot, OpenWrt
+scripts/packaging/test_recipes.sh "$dir" > "$work/recipes"; sed '$d' "$work/recipes"
+[[ $(tail -n 1 "$work/recipes") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]] || failed=$((failed + 1))
+passed=$((passed + ${BASH_REMATCH[1]:-0})) failed=$((failed + ${BASH_REMATCH[2]:-0}))
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

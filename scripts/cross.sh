@@ -2,7 +2,7 @@
 # cross.sh [-t] [-s] [-w] [-i] [-b DIR] ARCHITECTURE… : static binaries for arm64, armhf, mipsel, s390x (any of Debian's) from Debian's
 # cross compilers; -t builds the unit tests too and runs them under qemu-user; -s runs libiscsi's suite against tgtd under qemu-user;
 # -w writes README.md's sizes; -i installs compilers and qemu-user (root). The -dev packages of the other architecture are unpacked
-# below DIR/ARCHITECTURE/sysroot, nothing of the system is changed.
+# below DIR/ARCHITECTURE/sysroot, nothing of the system is changed. All of it: scripts/cross.sh -i -t -s -w
 # Closing line: N passed, N failed (binaries and test runs).
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd); base=$top/build/cross tests='' suite='' write='' install=''

@@ -4,7 +4,7 @@ set -eu
 build="cmake ninja-build g++ libssl-dev libboost-program-options-dev"
 demo="$build qemu-utils qemu-block-extra libiscsi-bin iproute2"
 test="$demo doctest-dev ccache clang libclang-rt-14-dev qemu-system-x86 tgt open-iscsi istgt busybox-static cpio kmod e2fsprogs util-linux
-  valgrind mandoc groff-base shellcheck zsh fish systemd python3 xz-utils sg3-utils procps git netcat-openbsd open-isns-server xxd libiscsi-dev initramfs-tools nftables resource-agents libvirt-daemon libvirt-clients"
+  valgrind mandoc groff-base shellcheck zsh fish systemd python3 xz-utils make sg3-utils procps git netcat-openbsd open-isns-server xxd libiscsi-dev initramfs-tools nftables resource-agents libvirt-daemon libvirt-clients"
 wanted=${!1:?which set}
 missing=$(for p in $wanted; do dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q ' installed$' || echo "$p"; done)
 [ -z "$missing" ] && exit 0

@@ -43,9 +43,9 @@ check "static: nothing left" nothing_left
 # shellcheck disable=SC2016
 serve='ip() { :; }; mkdir -p /srv; truncate -s 16M /srv/d.img
 printf "<target iqn.2001-04.com.example:d>\n backing-store /srv/d.img\n incominguser joe secretsecret12\n</target>\n" > /etc/tgt/conf.d/d.conf
-/etc/init.d/tgt restart && /etc/init.d/tgt restart && tgtadm --mode target --op show | grep -q "Target 1: iqn.2001-04.com.example:d" &&
-tgtadm --mode target --op show | grep -q /srv/d.img && iscsi ls iscsi://127.0.0.1 | grep -q "example:d" && /etc/init.d/tgt status &&
-/etc/init.d/tgt reload && /etc/init.d/tgt stop && ! /etc/init.d/tgt status
+service tgt restart && service tgt restart && tgtadm --mode target --op show | grep -q "Target 1: iqn.2001-04.com.example:d" &&
+tgtadm --mode target --op show | grep -q /srv/d.img && iscsi ls iscsi://127.0.0.1 | grep -q "example:d" && service tgt status &&
+service tgt reload && service tgt stop && ! service tgt status
 rc=$?; rm -rf /srv/d.img /etc/tgt/conf.d/d.conf; exit $rc'
 check "drop-in: install" in_root sh -c 'dpkg -i /debs/iscsi-drop-in_*.deb'
 check "drop-in: initiator name" in_root sh -c 'grep -q ^InitiatorName=iqn /etc/iscsi/initiatorname.iscsi && test "$(stat -c %a /etc/iscsi/initiatorname.iscsi)" = 600'

@@ -5,7 +5,9 @@
 ################################################################################
 
 ISCSI_VERSION = 0.1.0
-ISCSI_SITE = $(call github,iscsi,iscsi,v$(ISCSI_VERSION))
+# There is no public place of releases: scripts/packaging/source.sh -o THIS_FOLDER makes the source. Whoever hosts it sets ISCSI_SITE.
+ISCSI_SITE ?= file://$(ISCSI_PKGDIR)
+ISCSI_SOURCE = iscsi-$(ISCSI_VERSION).tar.gz
 ISCSI_LICENSE = MIT
 ISCSI_LICENSE_FILES = LICENSE
 ISCSI_DEPENDENCIES = boost openssl
