@@ -41,7 +41,7 @@ constexpr cli::Option detach_options[] = {
 constexpr cli::Interface detach_interface = {
     "iscsi detach", "end what iscsi attach began", "iscsi detach [--force] /dev/nbdN...", detach_options, nullptr, "iscsi detach /dev/nbd0\n", 8};
 
-constexpr uint64_t come_back_ms = 2000;
+constexpr uint64_t come_back_ms = 2000, ask_limit_ms = 60000;
 constexpr int set_io_flusher = 57;                      // PR_SET_IO_FLUSHER: our memory allocations do not wait for our own disk
 
 // True if nobody has the device open exclusively (mounted, swap, dm, md).
@@ -143,7 +143,7 @@ private:
 Result<std::pair<DiskInfo, bool>> ask_disk(const SessionConfig& config, uint64_t lun) {
     SessionConfig once = config;
     once.replacement_timeout_ms = 0;
-    auto client = TRY(Client::connect(once));
+    auto client = TRY(Client::connect(once, nullptr, ask_limit_ms));
     auto disk = TRY(disk_info(*client, lun));
     if (disk.block_size < 512 || disk.block_size > 4096)
         return Error{0, "the nbd driver has blocks of 512 to 4096 bytes, the unit's have", std::to_string(disk.block_size)};
@@ -169,15 +169,15 @@ int attach_main(int argc, char** argv) {
     const cli::Parsed& p = line.parsed;
     auto url = disk_url(p.words[0]);
     if (!url) return tool_error(attach_interface, url.error().text());
-    const long timeout = number_option(p, "timeout", 120, 1000000), depth = number_option(p, "depth", 128, 1024),
+    const long depth = number_option(p, "depth", 128, 1024),
                device_number = number_option(p, "device", 0, 1 << 20);
-    if (timeout < 0 || depth < 1 || device_number < 0) return tool_error(attach_interface, "bad number; see --help"), 2;
+    if (depth < 1 || device_number < 0) return tool_error(attach_interface, "bad number; see --help"), 2;
     if (::geteuid() != 0) return tool_error(attach_interface, "must be root to make a block device");
     if (auto loaded = kernel::load_module(kernel::Sysfs("/sys"), "nbd"); !loaded)
         return tool_error(attach_interface, "no nbd driver in this kernel: " + loaded.error().text());
 
-    SessionConfig config = session_config(*url, line.initiator_name);
-    config.replacement_timeout_ms = timeout == 0 ? UINT64_MAX / 2 : uint64_t(timeout) * 1000;
+    SessionConfig config = session_for(line, *url);
+    config.replacement_timeout_ms = line.timeout_ms ? line.timeout_ms : UINT64_MAX / 2;
     config.max_commands = unsigned(depth);
     config.receive_buffer = 64 * 1024;
     const uint64_t lun = lun_field(*url->lun);

@@ -101,7 +101,7 @@ int bench_main(int argc, char** argv) {
     auto url = disk_url(p.words[0]);
     if (!url) return tool_error(interface, url.error().text());
     LoadPlan plan;
-    plan.session = session_config(*url, line.initiator_name);
+    plan.session = session_for(line, *url);
     plan.session.replacement_timeout_ms = 0;
     plan.lun = lun_field(*url->lun);
     const std::string mode = p.get("rw").value_or("randread");

@@ -24,6 +24,7 @@ constexpr cli::Option options[] = {
     {'q', "depth", cli::Arg::required, "N", "commands in flight (16; fewer where memory is short)"},
     {0, "no-zeros", cli::Arg::none, nullptr, "write zeros as data; only real holes are left out"},
     {0, "no-flush", cli::Arg::none, nullptr, "do not wait until the destination is durable"},
+    {'T', "timeout", cli::Arg::required, "SECONDS", "a lost session is tried for so long before the copy fails (120); 0: for ever"},
     {0, "quiet", cli::Arg::none, nullptr, "no progress bar"},
     {0, "json", cli::Arg::none, nullptr, "print the result as JSON"},
     ISCSI_INITIATOR_OPTIONS,
@@ -69,7 +70,12 @@ uint64_t default_depth(uint64_t chunk) {
 }
 
 Result<std::unique_ptr<CopySide>> open_side(const std::string& word, const ToolLine& line, io::Loop& loop, const CopySide* source, bool resume) {
-    if (is_url(word)) return open_remote_side(TRY(disk_url(word)), line.initiator_name, loop, source != nullptr);
+    if (is_url(word)) {
+        const Url url = TRY(disk_url(word));
+        SessionConfig config = session_for(line, url);
+        config.replacement_timeout_ms = line.timeout_ms ? line.timeout_ms : UINT64_MAX / 2;
+        return open_remote_side(url, std::move(config), loop, source != nullptr);
+    }
     return source ? open_file_destination(word, source->size(), resume, loop) : open_file_source(word);
 }
 

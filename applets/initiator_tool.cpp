@@ -1,5 +1,6 @@
 #include "applets/initiator_tool.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +32,17 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
         return line;
     }
     log::open(interface.name, log::Sink::foreground, line.parsed.has("debug") ? log::Level::debug : log::Level::info);
+    for (auto [name, ms] : {std::pair("command-timeout", &line.command_timeout_ms), {"timeout", &line.timeout_ms}}) {
+        auto text = line.parsed.get(name);
+        if (!text) continue;
+        auto n = parse_size(*text);
+        if (!n || *n > 1000000 || text->find_first_not_of("0123456789") != text->npos) {
+            std::fprintf(stderr, "%s: --%s: a number of seconds, not '%s'\n", interface.name, name, text->c_str());
+            line.exit_code = 2;
+            return line;
+        }
+        *ms = *n * 1000;
+    }
     const auto given = line.parsed.get("initiator-name");
     line.initiator_name = given ? *given : config::initiator_name_here(config::state_directory() + "/initiatorname.iscsi");
     if (!wire::valid_iscsi_name(line.initiator_name)) {
@@ -38,6 +50,16 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
         line.exit_code = 2;
     }
     return line;
+}
+
+initiator::SessionConfig session_for(const ToolLine& line, const initiator::Url& url) {
+    initiator::SessionConfig s = initiator::session_config(url, line.initiator_name);
+    s.command_timeout_ms = line.command_timeout_ms;
+    if (s.command_timeout_ms) {
+        s.abort_timeout_ms = std::min(s.abort_timeout_ms, s.command_timeout_ms);
+        s.reset_timeout_ms = std::min(s.reset_timeout_ms, s.command_timeout_ms);
+    }
+    return s;
 }
 
 int tool_error(const cli::Interface& interface, const std::string& text) {

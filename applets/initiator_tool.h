@@ -11,6 +11,7 @@ namespace iscsi::applets {
 // Rows that every one of them has.
 #define ISCSI_INITIATOR_OPTIONS                                                                                              \
     {'i', "initiator-name", cli::Arg::required, "IQN", "log in under this name (initiatorname.iscsi's, else the host's own)"},     \
+    {0, "command-timeout", cli::Arg::required, "SECONDS", "abort a command that is not answered after so long (60)"},        \
     {'d', "debug", cli::Arg::none, nullptr, "say more"},                                                                     \
     {'h', "help", cli::Arg::none, nullptr, "show this"}
 
@@ -27,9 +28,14 @@ inline constexpr const char* url_help =
 struct ToolLine {
     cli::Parsed parsed;
     std::string initiator_name;
+    uint64_t command_timeout_ms = 60000;
+    uint64_t timeout_ms = 120000;       // --timeout, where a tool has it; 0: none
     int exit_code = -1;
 };
 ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_t min_words, size_t max_words);
+
+// A session with the target of `url` as the line wishes it.
+initiator::SessionConfig session_for(const ToolLine& line, const initiator::Url& url);
 
 // "iscsi ls: TEXT" on stderr; returns 1.
 int tool_error(const cli::Interface& interface, const std::string& text);

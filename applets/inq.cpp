@@ -17,6 +17,7 @@ constexpr cli::Option options[] = {
     {'c', "pagecode", cli::Arg::required, "PAGE", "as iscsi-inq: page code, decimal or 0x hex"},
     {'r', "raw", cli::Arg::none, nullptr, "print the bytes, too"},
     {0, "json", cli::Arg::none, nullptr, "print JSON"},
+    {'T', "timeout", cli::Arg::required, "SECONDS", "the whole may take so long (120); 0: for ever"},
     ISCSI_INITIATOR_OPTIONS,
 };
 constexpr cli::Interface interface = {
@@ -155,9 +156,9 @@ int inq_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     auto url = disk_url(line.parsed.words[0]);
     if (!url) return tool_error(interface, url.error().text());
-    SessionConfig settings = session_config(*url, line.initiator_name);
+    SessionConfig settings = session_for(line, *url);
     settings.replacement_timeout_ms = 0;
-    auto client = Client::connect(settings);
+    auto client = Client::connect(settings, nullptr, line.timeout_ms);
     if (!client) return tool_error(interface, url->text() + ": " + client.error().text());
     const uint64_t lun = lun_field(*url->lun);
     const bool raw = line.parsed.has("raw");

@@ -1,4 +1,5 @@
 // iscsi ls: the targets of a portal, and their logical units.
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
@@ -16,6 +17,7 @@ constexpr cli::Option options[] = {
     {'s', "show-luns", cli::Arg::none, nullptr, "log in to each target and list its logical units"},
     {0, "url", cli::Arg::none, nullptr, "print URLs instead"},
     {0, "json", cli::Arg::none, nullptr, "print JSON"},
+    {'T', "timeout", cli::Arg::required, "SECONDS", "the whole may take so long (120); 0: for ever"},
     ISCSI_INITIATOR_OPTIONS,
 };
 constexpr cli::Interface interface = {
@@ -29,13 +31,14 @@ struct LunLine {
     uint32_t block_size = 0;
 };
 
-Result<std::vector<LunLine>> list_luns(const Url& url, const std::string& initiator_name) {
-    SessionConfig settings = session_config(url, initiator_name);
+Result<std::vector<LunLine>> list_luns(const Url& url, const ToolLine& tool, uint64_t limit_ms) {
+    SessionConfig settings = session_for(tool, url);
     settings.replacement_timeout_ms = 0;
-    auto client = TRY(Client::connect(settings));
+    auto client = TRY(Client::connect(settings, nullptr, limit_ms));
     std::vector<LunLine> lines;
     for (uint64_t lun : TRY(report_luns(*client))) {
         auto inq = inquiry(*client, lun);
+        if (!inq && client->ended()) return inq.error();
         if (!inq) continue;                     // listed, but gone again
         LunLine line{lun_number(lun), *inq};
         if (line.inquiry.qualifier() == 0 && (inq->device_type() == 0 || inq->device_type() == 5)) {
@@ -80,8 +83,15 @@ int ls_main(int argc, char** argv) {
     DiscoverySettings settings;
     settings.host = url->host;
     settings.port = url->port;
-    settings.login = session_config(*url, line.initiator_name).login;
+    settings.login = session_for(line, *url).login;
     settings.login.offers.max_recv_data_segment = 32768;
+    // One unresponsive target after the other must not add up.
+    const uint64_t begin = io::Loop::clock_ms();
+    auto left = [&] {
+        const uint64_t gone = io::Loop::clock_ms() - begin;
+        return line.timeout_ms == 0 ? 0 : std::max<uint64_t>(line.timeout_ms, gone + 1) - gone;
+    };
+    if (line.timeout_ms) settings.timeout_ms = std::min(settings.timeout_ms, line.timeout_ms);
     DiscoveryResult found = discover(settings);
     if (!found.ok) return tool_error(interface, url->text() + ": " + found.failure.text);
 
@@ -100,7 +110,7 @@ int ls_main(int argc, char** argv) {
         portal += ":" + std::to_string(p.port);
         const bool show_luns = line.parsed.has("show-luns") && seen.insert(p.target_name).second;
         Result<std::vector<LunLine>> luns = std::vector<LunLine>();
-        if (show_luns) luns = list_luns(place, line.initiator_name);
+        if (show_luns) luns = list_luns(place, line, left());
         if (!luns) {
             tool_error(interface, place.text() + ": " + luns.error().text());
             exit_code = 1;

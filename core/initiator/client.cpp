@@ -94,7 +94,8 @@ std::string describe(const ScsiRequest& r) {
     switch (r.outcome) {
     case ScsiRequest::Outcome::pending: return "no answer";
     case ScsiRequest::Outcome::lost: return "session lost";
-    case ScsiRequest::Outcome::in_doubt: return "no answer, given up; it may or may not have been carried out";
+    case ScsiRequest::Outcome::in_doubt:
+        return r.out.empty() && (r.in.data() || r.discard) ? "no answer, given up" : "no answer, given up; it may or may not have been carried out";
     case ScsiRequest::Outcome::rejected: return "rejected by the target";
     case ScsiRequest::Outcome::answered: break;
     }
@@ -108,12 +109,16 @@ std::string describe(const ScsiRequest& r) {
     return s + code;
 }
 
-Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings, io::Loop* shared) {
+Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings, io::Loop* shared, uint64_t limit_ms) {
     std::unique_ptr<Client> client(new Client);
     if (!shared) client->own_loop_ = TRY(io::Loop::create());
     client->loop_ = shared ? shared : client->own_loop_.get();
     SessionOwner& owner = *client;
     client->session_ = std::make_unique<Session>(*client->loop_, settings, owner);
+    if (limit_ms) {
+        client->limit_ = std::make_unique<io::Timer>(*client->loop_, [session = client->session_.get()] { session->abandon("it takes too long"); });
+        client->limit_->arm(limit_ms);
+    }
     client->session_->start();
     while (!client->up_ && !client->ended_) client->loop_->run_once(-1);
     if (client->ended_) return Error{0, client->end_text_, ""};
@@ -122,6 +127,7 @@ Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings, i
 
 Client::~Client() {
     if (!session_) return;
+    limit_.reset();
     if (!ended_ && session_->is_up()) {
         session_->logout();
         while (!ended_) loop_->run_once(-1);

@@ -23,7 +23,8 @@ bool worth_retry(const ScsiRequest& request);
 class Client final : private SessionOwner {
 public:
     // Blocks until logged in. On a loop of its own, or on one that is shared (and outlives the client).
-    static Result<std::unique_ptr<Client>> connect(const SessionConfig& settings, io::Loop* shared = nullptr);
+    // `limit_ms`: the session ends when it has lasted so long; 0: no limit.
+    static Result<std::unique_ptr<Client>> connect(const SessionConfig& settings, io::Loop* shared = nullptr, uint64_t limit_ms = 0);
     ~Client();                          // logs out, bounded in time
 
     // Blocks until answered; repeats what is worth it, a few times. An error unless the status is GOOD (or CONDITION MET).
@@ -41,6 +42,7 @@ private:
 
     std::unique_ptr<io::Loop> own_loop_;
     io::Loop* loop_ = nullptr;
+    std::unique_ptr<io::Timer> limit_;
     std::unique_ptr<Session> session_;
     bool up_ = false, ended_ = false;
     std::string end_text_;

@@ -176,8 +176,7 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, const std::string& initiator_name, io::Loop& loop, bool write) {
-    SessionConfig config = session_config(url, initiator_name);
+Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, SessionConfig config, io::Loop& loop, bool write) {
     config.receive_buffer = 32 * 1024;                  // large segments land where they belong
     auto client = Client::connect(config, &loop);
     if (!client) return Error{0, url.text(), client.error().text()};

@@ -51,7 +51,7 @@ public:
     virtual bool sends_blindly() const { return false; }
 };
 
-Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, const std::string& initiator_name, io::Loop& loop, bool write);
+Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, SessionConfig config, io::Loop& loop, bool write);
 // `size`: that of a destination to make, or 0 for a source. `keep`: what a regular file holds is kept (resuming).
 Result<std::unique_ptr<CopySide>> open_file_source(const std::string& path);
 Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path, uint64_t size, bool keep, io::Loop& loop);

@@ -18,6 +18,9 @@ uint64_t now_ns() {
     return uint64_t(t.tv_sec) * 1000000000 + uint64_t(t.tv_nsec);
 }
 
+constexpr uint64_t ask_limit_ms = 60000;                // for what is asked before the load
+constexpr uint64_t grace_ns = 10'000'000'000;           // for commands under way when the time is over
+
 double seconds(const timeval& t) { return double(t.tv_sec) + double(t.tv_usec) / 1e6; }
 
 }  // namespace
@@ -211,7 +214,7 @@ void Stream::completed(Slot& slot) {
 }
 
 Result<void> Load::prepare() {
-    auto client = TRY(Client::connect(plan.session));
+    auto client = TRY(Client::connect(plan.session, nullptr, ask_limit_ms));
     disk = TRY(disk_info(*client, plan.lun));
     if (plan.block % disk.block_size) return Error{0, "block size is no multiple of the unit's", std::to_string(disk.block_size)};
     if (plan.write_percent > 0 && disk.read_only) return Error{EROFS, "write", ""};
@@ -265,9 +268,13 @@ Result<LoadResult> Load::run() {
     io::Timer clock(*loop, [] {});                      // wakes the loop at the end even if nothing answers
     if (plan.count == 0) clock.arm(plan.time_ms + 1);
     auto ended = [&] { return std::any_of(streams_.begin(), streams_.end(), [](auto& s) { return s->ended; }); };
+    uint64_t stopped_ns = 0;
     while (in_flight > 0) {
         loop->run_once(1000);
-        if (!stopping && now_ns() >= end_ns) stopping = true;
+        const uint64_t now = now_ns();
+        if (!stopping && now >= end_ns) stopping = true;
+        if (stopping && !stopped_ns) stopped_ns = now;
+        if (stopping && now - stopped_ns >= grace_ns) return Error{0, std::to_string(in_flight) + " commands are not answered", ""};
     }
     ::getrusage(RUSAGE_SELF, &after);
     if (!failure.empty()) return Error{0, failure, ended() ? streams_[0]->why : ""};

@@ -145,7 +145,9 @@ Result<Inquiry> inquiry(Client& client, uint64_t lun) {
 
 Result<DiskInfo> disk_info(Client& client, uint64_t lun) {
     DiskInfo d;
-    if (auto c = read_capacity_16(client, lun); c && c->size() >= 12) {
+    auto c = read_capacity_16(client, lun);
+    if (!c && client.ended()) return c.error();
+    if (c && c->size() >= 12) {
         const uint64_t last = get64(c->data());
         d.blocks = last + 1;
         d.block_size = get32(&(*c)[8]);

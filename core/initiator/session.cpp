@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t first_backoff_ms = 250, longest_backoff_ms = 8000;
 constexpr uint64_t busy_tick_ms = 1000;
+constexpr uint64_t settled_ms = 10000;          // a session that has lasted so long is none that fails at once
 constexpr uint32_t offered_r2t = 8;             // Session::max_r2t
 
 SessionConfig within_limits(SessionConfig s) {
@@ -148,10 +149,10 @@ void Session::enter_full_feature() {
     state_ = State::up;
     if (was_up_) reconnects_++;
     was_up_ = true;
-    failures_ = 0;
     draining_ = logout_sent_ = ping_sent_ = false;
     seen_received_ = connection_.received();
     last_received_ms_ = loop_.now_ms();
+    up_since_ms_ = shut_since_ms_ = loop_.now_ms();
     tick_.arm(busy_tick_ms);
     owner_.session_up(*this);
     pump();
@@ -182,15 +183,27 @@ void Session::lost(const std::string& why) {
     state_ = State::waiting;
     requeue_all();
     if (state_ != State::waiting) return;       // abandoned by a completion
-    down_since_ms_ = loop_.now_ms();
     last_failure_ = {SessionEnd::Kind::lost, why, {}};
     if (adopted_ || settings_.replacement_timeout_ms == 0) return end(last_failure_);
+    // Logged in and lost again without one answer: still the same failure, and not to be repeated at full speed.
+    const uint64_t now = loop_.now_ms();
+    const bool worked = progress_ || now - up_since_ms_ >= settled_ms;
+    progress_ = false;
+    if (worked) {
+        failures_ = 0;
+        down_since_ms_ = now;
+    } else if (now - down_since_ms_ >= settings_.replacement_timeout_ms) {
+        return end(last_failure_);
+    }
     log::debug("session with %s lost: %s", settings_.login.offers.target_name.c_str(), why.c_str());
     owner_.session_down(*this, why);
     if (state_ != State::waiting) return;
     // §7.4.4: DefaultTime2Wait seconds before the session is reinstated.
-    step_timer_.arm(std::min<uint64_t>(uint64_t(success_.params.default_time2wait) * 1000, settings_.replacement_timeout_ms));
+    const uint64_t wait = std::max<uint64_t>(uint64_t(success_.params.default_time2wait) * 1000, worked ? 0 : back_off());
+    step_timer_.arm(std::min(wait, settings_.replacement_timeout_ms));
 }
+
+uint64_t Session::back_off() { return std::min(longest_backoff_ms, first_backoff_ms << std::min(failures_++, 10u)); }
 
 // One way to the target did not work out.
 void Session::attempt_failed(SessionEnd why) {
@@ -200,8 +213,7 @@ void Session::attempt_failed(SessionEnd why) {
     const uint64_t down = loop_.now_ms() - down_since_ms_;
     if (down >= settings_.replacement_timeout_ms) return end(last_failure_);
     state_ = State::waiting;
-    uint64_t wait = std::min(longest_backoff_ms, first_backoff_ms << std::min(failures_++, 10u));
-    step_timer_.arm(std::min(wait, settings_.replacement_timeout_ms - down));
+    step_timer_.arm(std::min(back_off(), settings_.replacement_timeout_ms - down));
 }
 
 void Session::on_step_timer() {

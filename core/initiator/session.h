@@ -144,6 +144,7 @@ private:
     void login_step(Login::Step step);
     void login_pdu(const wire::Bhs& header, Bytes data);
     void enter_full_feature();
+    uint64_t back_off();
     void attempt_failed(SessionEnd why);
     void lost(const std::string& why);
     void end(SessionEnd why);
@@ -213,7 +214,8 @@ private:
     std::unique_ptr<Login> login_;
     LoginSuccess success_;
     bool was_up_ = false, adopted_ = false;
-    uint64_t down_since_ms_ = 0;
+    bool progress_ = false;             // a command was answered since the login
+    uint64_t down_since_ms_ = 0, up_since_ms_ = 0, shut_since_ms_ = 0;
     SessionEnd last_failure_;
 
     std::vector<Task> tasks_;

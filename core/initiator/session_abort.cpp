@@ -54,6 +54,10 @@ void Session::check_times(uint64_t now) {
         return;
     }
     if (settings_.command_timeout_ms == 0) return;
+    // Commands wait, none is under way that could open the window, and the target does not.
+    const bool shut = pending_ && in_flight_ == 0 && !draining_ && !logout_sent_;
+    if (!shut) shut_since_ms_ = now;
+    else if (now - shut_since_ms_ >= settings_.command_timeout_ms) return lost("the target admits no commands");
     Task* oldest = nullptr;
     for (Task& task : tasks_) {
         if (!task.request || task.answered || now - task.started_ms < settings_.command_timeout_ms) continue;

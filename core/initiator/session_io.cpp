@@ -319,6 +319,7 @@ const char* Session::logout_response(const wire::LogoutResponsePdu& h) {
 
 void Session::complete(Task& task) {
     ScsiRequest& request = *task.request;
+    progress_ = progress_ || request.outcome == ScsiRequest::Outcome::answered;
     request.transferred = task.received;
     if (task.in_burst_queue || task.last_put > connection_.sent_count()) {
         // Answered before all of its data went out: the bytes are borrowed until the kernel has those queued. What is

@@ -50,7 +50,7 @@ struct Rig {
     CopyPlan plan;
 
     std::unique_ptr<CopySide> remote(bool write) {
-        auto side = open_remote_side(target.url(), "iqn.2026-01.test:i", *loop, write);
+        auto side = open_remote_side(target.url(), session_config(target.url(), "iqn.2026-01.test:i"), *loop, write);
         REQUIRE_MESSAGE(bool(side), side.error().text());
         return std::move(*side);
     }

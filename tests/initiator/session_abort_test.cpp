@@ -177,6 +177,18 @@ TEST_CASE("an answer that crosses the abort counts, and the session goes on") {
     CHECK(p.session->is_up());
 }
 
+TEST_CASE("a target that never opens its command window loses the session") {
+    Mute m;
+    Pair p(hasty(), m.script());
+    p.target->window = 0;
+    Request r;
+    p.session->submit(r);
+    p.run([&] { return p.watch.ended; });
+    CHECK(p.watch.end.text == "the target admits no commands");
+    CHECK(m.commands.empty());
+    CHECK(r.outcome == ScsiRequest::Outcome::lost);
+}
+
 TEST_CASE("answers to functions that nobody asked for lose the session") {
     for (uint32_t itt : {0xffdu, 0x1ffdu, 0x5ffdu, 0u}) {
         Mute m;

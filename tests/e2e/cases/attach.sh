@@ -14,7 +14,12 @@ case $1 in
 esac
 H
 chmod 755 hook
-printf '%s\n' "IQN=$IQN PORTAL=$PORTAL" > ov/etc/vm.env
+hostile= hostile_pid=
+if [ "$TARGET" = ours ]; then
+  hostile="answers_pings_only 3301 always_attention 3302 huge_pdu 3303 no_end 3304 short_reads_called_good 3305"
+  python3 "$E2E_DIR/../hostile/target.py" $hostile & hostile_pid=$!
+fi
+printf '%s\n' "IQN=$IQN PORTAL=$PORTAL HOSTILE='$hostile'" > ov/etc/vm.env
 guest attach -o ov -H ./hook -m 300 -T 200
-kill -9 "$(cat tgtd.pid)" 2>/dev/null
+kill -9 "$(cat tgtd.pid)" $hostile_pid 2>/dev/null
 finish

@@ -34,3 +34,18 @@ host start; n=0; until dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct 2
 rss=$(awk '/VmRSS/ {print $2}' /proc/$(pidof iscsi)/status); [ "$rss" -lt 8192 ] && ok "the process is small ($rss kB)" || bad "RSS $rss kB"
 kill $(pidof iscsi); n=0; while pidof iscsi > /dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
 pidof iscsi > /dev/null && bad "SIGTERM does not end it" || ok "SIGTERM detaches"
+[ -n "$HOSTILE" ] || exit 0
+# targets that break the rules: all at once, as most only let time pass
+set -- $HOSTILE
+while [ $# -gt 2 ]; do
+  (timeout 60 iscsi attach --command-timeout 1 --timeout 2 "iscsi://${PORTAL%:*}:$2/iqn.2001-04.com.example:hostile/0" > /run/hostile.$1 2>&1; echo $? > /run/hostile.$1.rc) &
+  shift 2
+done
+wait
+for f in /run/hostile.*.rc; do
+  m=${f#/run/hostile.}; m=${m%.rc}
+  [ "$(cat $f)" = 1 ] && ok "attach to a target of $m fails: $(tail -n 1 /run/hostile.$m)" || bad "attach to a target of $m: $(cat $f /run/hostile.$m)"
+done
+want "attach to a target that reads short" iscsi attach --timeout 2 "iscsi://${PORTAL%:*}:$2/iqn.2001-04.com.example:hostile/0"
+unwanted "its data is no data" dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct
+want "and it is detached" iscsi detach /dev/nbd0
