@@ -40,6 +40,7 @@ struct ConfMistake {
     std::string text;
     bool fatal = true;                  // false: worth a word, the rest holds
     int exit_code = 255;                // tgt-admin's
+    bool minor = false;                 // works, but not as one would wish
     std::string message() const;        // "FILE:LINE:COLUMN: text"
 };
 

@@ -24,12 +24,16 @@ std::vector<std::string> listening_inodes(const std::string& proc, unsigned port
         if (!content) continue;
         for (std::string_view rest = *content; !rest.empty();) {
             const size_t end = std::min(rest.find('\n'), rest.size());
-            const std::string line(rest.substr(0, end));
+            std::string_view line = rest.substr(0, end), fields[10];
             rest.remove_prefix(std::min(end + 1, rest.size()));
-            char local[64] = "", state[8] = "", inode[24] = "";
-            if (std::sscanf(line.c_str(), " %*s %63s %*s %7s %*s %*s %*s %*s %*s %23s", local, state, inode) != 3) continue;
-            const char* colon = std::strrchr(local, ':');
-            if (colon && std::strcmp(state, "0A") == 0 && std::strtoul(colon + 1, nullptr, 16) == port) inodes.push_back(std::string("socket:[") + inode + "]");
+            for (std::string_view& field : fields) {
+                line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+                field = line.substr(0, line.find(' '));
+                line.remove_prefix(field.size());
+            }
+            const size_t colon = fields[1].rfind(':');
+            if (colon != std::string_view::npos && fields[3] == "0A" && std::strtoul(std::string(fields[1].substr(colon + 1)).c_str(), nullptr, 16) == port)
+                inodes.push_back("socket:[" + std::string(fields[9]) + "]");
         }
     }
     return inodes;

@@ -56,11 +56,9 @@ void check_conf(const Options& options, const State& state, Report& report) {
     if (!exists(path)) return;
     const config::ConfModel model = mgmt::checked_targets_conf(path);
     const size_t mark = report.mark(), count = model.targets.size();
-    for (const config::ConfMistake& m : model.mistakes) report.fail("targets.conf\n%s\nmend it, then: tgtd --config %s --check", m.message().c_str(), path.c_str());
+    for (const config::ConfMistake& m : model.mistakes)
+        (report.*(m.minor ? &Report::warn : &Report::fail))("targets.conf\n%s\nmend it, then: tgtd --config %s --check", m.message().c_str(), path.c_str());
     for (const config::TargetModel& t : model.targets) {
-        for (const config::StoreModel& s : t.stores)
-            if (s.path[0] == '/' && !mgmt::is_file_or_device(s.path))
-                report.fail("targets.conf\n%s: %s is neither file nor device\ntgtimg --op new --device-type disk --size 1024 --file %s (MB), or mend the path", s.place.text().c_str(), s.path.c_str(), s.path.c_str());
         bool running = !state.tgtd_runs;
         for (const RunningTarget& r : state.targets) running = running || r.name == t.name;
         if (!running) report.warn("targets.conf\n%s is in the file, but not in the running tgtd\ntgt-admin --update ALL", t.name.c_str());
