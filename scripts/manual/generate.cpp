@@ -257,7 +257,7 @@ int generate(const std::string& out, const std::string& text_dir, const std::str
         const std::string section = std::to_string(c.interface->man_section);
         good = write_text(out + "/man/man" + section + "/" + page_name(c) + "." + section, page(c, all, text_dir, date)) && good;
     }
-    for (const char* name : {"targets.conf.5", "iscsid.conf.5", "initiatorname.iscsi.5"}) {
+    for (const char* name : {"targets.conf.5", "iscsid.conf.5", "initiatorname.iscsi.5", "iscsi-records.5"}) {
         auto text = read_file(text_dir + "/" + name + ".in", 1 << 20);
         if (!text) {
             std::fprintf(stderr, "generate: %s\n", text.error().text().c_str());

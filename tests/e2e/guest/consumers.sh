@@ -46,4 +46,24 @@ check "a pool with an initiator name of its own" v pool-create /tmp/pool.xml
 host --mode target --op show > /tmp/last 2>&1; grep -q 'Initiator: iqn.2001-04.com.example:pool' /tmp/last && ok "the target sees that name" || bad "the target sees: $(grep Initiator /tmp/last)"
 check "pool-destroy of it" v pool-destroy own
 kill $pid
+
+# the doctor, where there is a kernel initiator
+D="iscsi doctor"
+iscsiadm -m node -T $IQN -p $PORTAL -o delete > /dev/null 2>&1; iscsiadm -m discovery -t st -p $PORTAL > /dev/null; iscsiadm -m node -T $SECRET -o delete
+iscsiadm -m node -T $IQN --login > /dev/null || bad "login"
+n=50; until ls /sys/block | grep -q '^sd' || [ $n = 0 ]; do n=$((n-1)); sleep 0.1; done; disk=$(ls /sys/block | grep '^sd' | head -n 1)
+says "doctor: the module" '^ok    module iscsi_tcp: loaded, transport tcp' $D
+says "doctor: iscsid" '^ok    iscsid: answers: ours, .* 1 session' $D
+check "doctor: all is well with a session" $D
+old=$(cat /sys/block/$disk/device/timeout); echo 3 > /sys/block/$disk/device/timeout
+says "doctor: a disk's time-out that is too short" "^warn  disk $disk: its commands time out after 3 s" $D
+fix=$($D | sed -n "/^warn  disk $disk/{n;s/^      fix: //p}"); sh -c "$fix"
+[ "$(cat /sys/block/$disk/device/timeout)" = 30 ] && ok "and its fix mends it" || bad "after '$fix': $(cat /sys/block/$disk/device/timeout)"
+killall -9 iscsid; rm -f /run/iscsid.pid
+says "doctor: a session nobody looks after" '^FAIL  iscsid: does not run, but the kernel has 1 session' $D
+iscsid; says "doctor: it is looked after again" '^ok    iscsid: answers' $D
+iscsiadm -m node -T $IQN --logout > /dev/null || bad "logout"; killall iscsid
+n=50; while $D | grep -q '^ok    iscsid: answers' && [ $n -gt 0 ]; do n=$((n-1)); sleep 0.1; done
+/host/sbin/iscsid -c /etc/iscsi/iscsid.conf -i /etc/iscsi/initiatorname.iscsi > /tmp/last 2>&1
+says "doctor: somebody else's iscsid" "^warn  iscsid: another one answers (open-iscsi's?)" $D
 exit 0
