@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 
+#include "core/base/bytes.h"
 #include "core/io/loop.h"
 
 namespace iscsi::store {
@@ -19,6 +20,8 @@ public:
     // Takes a request that try_* refused (or that is a flush, unmap, zero). request.done is called once, on the loop.
     virtual void submit(const std::shared_ptr<store::Store>& store, store::Request& request) = 0;
     virtual size_t in_flight() const = 0;       // as seen by the loop
+    // Memory that many requests will use; it outlives the engine's last request. What an engine makes of it is its affair.
+    virtual void use_memory(MutableBytes arena) { (void)arena; }
 };
 
 struct EngineOptions {

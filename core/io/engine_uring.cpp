@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <atomic>
@@ -75,6 +77,11 @@ int Ring::submit(unsigned wait_for) {
     }
 }
 
+bool Ring::register_buffer(MutableBytes buffer) {
+    iovec whole{buffer.data(), buffer.size()};
+    return ::syscall(SYS_io_uring_register, fd_.get(), IORING_REGISTER_BUFFERS, &whole, 1) == 0;
+}
+
 const io_uring_cqe* Ring::peek() const {
     const unsigned head = *reinterpret_cast<unsigned*>(rings_ + params_.cq_off.head);
     if (head == load(rings_ + params_.cq_off.tail)) return nullptr;
@@ -125,6 +132,19 @@ void UringEngine::submit(const std::shared_ptr<store::Store>& store, store::Requ
     flush_.schedule();
 }
 
+// Past the page cache the kernel needs the pages themselves, and looks up and pins each per request, unless it has them already.
+// They are resident from then on: not where memory is dear. A limit on locked memory is no error.
+bool UringEngine::registered(Bytes data) {
+    const auto at = reinterpret_cast<uintptr_t>(data.data()), begin = reinterpret_cast<uintptr_t>(arena_.data());
+    if (at < begin || at + data.size() > begin + arena_.size()) return false;
+    if (registration_ == Registration::untried) {
+        struct sysinfo info {};
+        const bool rich = ::sysinfo(&info) == 0 && uint64_t(info.totalram) * info.mem_unit / 64 >= arena_.size();
+        registration_ = rich && ring_.register_buffer(arena_) ? Registration::done : Registration::refused;
+    }
+    return registration_ == Registration::done;
+}
+
 // Puts what is left of a slot's request into the ring.
 bool UringEngine::start(uint32_t slot) {
     // As many in flight as the completion ring holds: it never overflows.
@@ -138,7 +158,11 @@ bool UringEngine::start(uint32_t slot) {
         sqe->opcode = IORING_OP_FSYNC;
         sqe->fsync_flags = IORING_FSYNC_DATASYNC;
     } else {
-        sqe->opcode = r.op == store::Op::read ? IORING_OP_READ : IORING_OP_WRITE;
+        const bool read = r.op == store::Op::read;
+        if (slots_[slot].store->direct() && registered(r.data))
+            sqe->opcode = read ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED;
+        else
+            sqe->opcode = read ? IORING_OP_READ : IORING_OP_WRITE;
         sqe->off = r.offset + r.progress;
         sqe->addr = reinterpret_cast<uintptr_t>(r.data.data() + r.progress);
         sqe->len = unsigned(std::min<size_t>(r.data.size() - r.progress, 1u << 30));

@@ -20,6 +20,7 @@ public:
     unsigned room() const;
     io_uring_sqe* next();               // nullptr if the submission queue is full
     int submit(unsigned wait_for);      // 0 or a negative errno
+    bool register_buffer(MutableBytes buffer);      // as number 0
     unsigned unsubmitted() const { return queued_; }
     // The oldest completion, or nullptr; seen() lets go of it.
     const io_uring_cqe* peek() const;
@@ -41,6 +42,7 @@ public:
     ~UringEngine() override;
     void submit(const std::shared_ptr<store::Store>& store, store::Request& request) override;
     size_t in_flight() const override { return in_ring_ + threads_.in_flight() + waiting(); }
+    void use_memory(MutableBytes arena) override { arena_ = arena; }
     bool has_ring() const { return state_ == State::open; }     // after the first submit
 
 private:
@@ -57,6 +59,7 @@ private:
     void push();
     void drain();
     void completed(uint32_t slot, int result);
+    bool registered(Bytes data);
 
     Loop& loop_;
     ThreadEngine threads_;
@@ -66,6 +69,8 @@ private:
     std::vector<uint32_t> free_;
     std::vector<uint32_t> queue_;       // slots that wait for room in the ring, oldest first
     size_t in_ring_ = 0;
+    MutableBytes arena_;
+    enum class Registration : uint8_t { untried, done, refused } registration_ = Registration::untried;
     Deferred flush_;
 };
 

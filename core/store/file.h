@@ -38,6 +38,7 @@ public:
     ssize_t try_write(Bytes from, uint64_t offset) override;
     int perform(Request& request) override;
     int fd() const override { return fd_.get(); }
+    bool direct() const override { return direct_; }
     int fd_for(const Request& request) const override;
     void done_through_fd(const Request& request) override;
     FileRange in_file(uint64_t offset, size_t length) override;

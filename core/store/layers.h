@@ -17,6 +17,7 @@ public:
     int perform(Request& request) override { return below_->perform(request); }
     int fd() const override { return below_->fd(); }
     int fd_for(const Request& request) const override { return below_->fd_for(request); }
+    bool direct() const override { return below_->direct(); }
     void done_through_fd(const Request& request) override { below_->done_through_fd(request); }
     void prefetch(uint64_t offset, uint64_t length) override { below_->prefetch(offset, length); }
     void retire() override { below_->retire(); }

@@ -85,6 +85,8 @@ public:
     virtual int fd() const { return -1; }
     // The same for one request: -1 if this one is perform()'s (O_DIRECT and unaligned, write-behind due).
     virtual int fd_for(const Request& request) const { (void)request; return fd(); }
+    // fd() goes past the page cache.
+    virtual bool direct() const { return false; }
     // A read, write or flush that was done through fd() without perform() has ended well.
     virtual void done_through_fd(const Request& request) { (void)request; }
     // The range will be read soon; may block briefly.

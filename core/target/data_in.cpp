@@ -185,7 +185,7 @@ bool Connection::start_cold_read(Task& task) {
     std::unique_ptr<Transfer> owner = worker_.take_transfer();
     Transfer& t = *owner.release();     // comes back through transfer_done
     t.task = &task;
-    t.buffer = std::make_shared<std::vector<uint8_t>>(length);
+    t.buffer = worker_.transfer_memory(length);
     t.chunk.command = &task.command;
     t.chunk.position = task.sent;
     t.chunk.data = *t.buffer;

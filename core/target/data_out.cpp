@@ -159,7 +159,8 @@ void Connection::take_data(Task& task, uint32_t offset, Bytes data) {
     std::unique_ptr<Transfer> owner = worker_.take_transfer();
     Transfer& t = *owner.release();                     // comes back through transfer_done
     t.task = &task;
-    t.buffer = std::make_shared<std::vector<uint8_t>>(data.begin(), data.end());
+    t.buffer = worker_.transfer_memory(data.size());
+    std::copy(data.begin(), data.end(), t.buffer->begin());
     t.chunk.command = &c;
     t.chunk.position = offset;
     t.chunk.data = *t.buffer;

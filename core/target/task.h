@@ -30,7 +30,7 @@ struct Burst {
 struct Transfer {
     scsi::Chunk chunk;
     Task* task = nullptr;
-    std::shared_ptr<std::vector<uint8_t>> buffer;
+    std::shared_ptr<MutableBytes> buffer;       // io::TransferMemory
     std::unique_ptr<Transfer> next;             // the pool's
 };
 
@@ -55,7 +55,7 @@ struct Task {
 
     // Data-In.
     uint32_t sent = 0, data_sn = 0;
-    std::shared_ptr<std::vector<uint8_t>> read_ahead;   // bytes [sent, sent + size - read_ahead_used) of a cold read
+    std::shared_ptr<MutableBytes> read_ahead;   // bytes [sent, sent + size - read_ahead_used) of a cold read
     size_t read_ahead_used = 0;
 
     enum class Phase : uint8_t { data_out, executing, data_in, respond };

@@ -29,6 +29,7 @@ Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l
           for (Connection* c : waiting) c->resume_reading();
       }) {
     loop->set_busy_poll(o.busy_poll_us);
+    if (transfer_memory_) engine->use_memory(transfer_memory_->arena());
 }
 
 Worker::~Worker() {

@@ -11,6 +11,7 @@
 #include "core/base/fd.h"
 #include "core/io/engine.h"
 #include "core/io/loop.h"
+#include "core/io/transfer_memory.h"
 #include "core/target/directory.h"
 #include "core/target/task.h"
 #include "core/wire/pdu_writer.h"
@@ -55,6 +56,7 @@ public:
     void give_back(std::unique_ptr<Task> task);
     std::unique_ptr<Transfer> take_transfer();
     void give_back(std::unique_ptr<Transfer> transfer);
+    std::shared_ptr<MutableBytes> transfer_memory(size_t size) { return io::TransferMemory::take(transfer_memory_, size); }
     // A buffer for one PDU's payload that arrives in pieces, `size` bytes at least; give it back when the PDU is done with.
     Buffer take_landing(size_t size);
     void give_back(Buffer landing);
@@ -89,6 +91,7 @@ private:
     io::Deferred bury_, wake_waiting_;
     std::unique_ptr<Task> tasks_;
     std::unique_ptr<Transfer> transfers_;
+    std::shared_ptr<io::TransferMemory> transfer_memory_ = io::TransferMemory::create();
     std::vector<Buffer> landings_;
     std::vector<std::unique_ptr<Pipe>> pipes_;
     size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/io/engine_uring.h"
+#include "core/io/transfer_memory.h"
 #include "core/store/memory.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_store.h"
@@ -160,4 +161,42 @@ TEST_CASE("the engine passes errors, does work, and finishes what it has when it
     broken.reset();
     engine.reset();
     for (Job& j : last) CHECK(j.completions == 1);
+}
+
+TEST_CASE("requests in the arena go past the page cache as they are, registered or not") {
+    TempDir dir;
+    Fd file(::open((dir / "disk").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    REQUIRE(::ftruncate(file.get(), 1 << 20) == 0);
+    store::OpenOptions direct;
+    direct.direct = true;
+    auto opened = store::open_store("rdwr", dir / "disk", direct);
+    REQUIRE(opened);
+    if (!(*opened)->direct()) return;           // this file system has no O_DIRECT
+    for (bool told : {false, true}) {
+        CAPTURE(told);
+        auto loop = std::move(*Loop::create());
+        UringEngine engine(*loop, 4);
+        auto memory = TransferMemory::create();
+        REQUIRE(memory);
+        if (told) engine.use_memory(memory->arena());
+        auto out = TransferMemory::take(memory, 64 << 10), in = TransferMemory::take(memory, 64 << 10);
+        for (size_t i = 0; i < out->size(); i++) (*out)[i] = uint8_t(i + i / 256 + told);
+        Request write, read;
+        auto prepare = [](Request& r, Op op, MutableBytes data) {
+            r.op = op;
+            r.offset = 8192;
+            r.data = data;
+            r.length = data.size();
+            r.done = [](Request&) {};
+        };
+        prepare(write, Op::write, *out);
+        engine.submit(*opened, write);
+        run_until_done(*loop, engine);
+        CHECK(write.error == 0);
+        prepare(read, Op::read, *in);
+        engine.submit(*opened, read);
+        run_until_done(*loop, engine);
+        CHECK(read.error == 0);
+        CHECK(std::equal(in->begin(), in->end(), out->begin()));
+    }
 }
