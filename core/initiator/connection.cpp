@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "core/io/tcp.h"
 #include "core/wire/digest.h"
 
 namespace iscsi::initiator {
@@ -82,6 +83,7 @@ void Connection::full_feature(bool header_digest, bool data_digest, uint32_t max
     header_digest_ = header_digest;
     data_digest_ = data_digest;
     max_data_ = max_data;
+    io::choose_congestion_control(socket_.get(), "auto");
 }
 
 void Connection::fail(const char* why, int error) {

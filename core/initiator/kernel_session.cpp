@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/io/tcp.h"
 
 namespace iscsi::initiator {
 
@@ -153,6 +154,7 @@ void KernelSession::on_login_done() {
     Result<void> started = set_params_after_login();
     if (started) started = context_.transport.start_connection(*sid_, cid);
     login_.reset();
+    if (fd_) io::choose_congestion_control(fd_.get(), "auto");      // a session that was adopted has its socket in the kernel only
     if (!started) {
         log::error("%s: %s", name(), started.error().text().c_str());
         return attempt_failed({InitiatorError::internal, established_, started.error().text()});
