@@ -81,7 +81,8 @@ def compare_copy(options, servers, iscsi):
             with open(unit, "wb") as f:
                 f.truncate(size)
             server = servers[name](unit)
-            qemu = ["qemu-img", "convert"] + (["-W"] if options.out_of_order else []) + ["-f", "raw", "-O", "raw"]
+            # both end when the copy is durable: qemu-img would not flush by itself
+            qemu = ["qemu-img", "convert", "-t", "writeback"] + (["-W"] if options.out_of_order else []) + ["-f", "raw", "-O", "raw"]
             out = [f"{options.work}/out0.img", f"{options.work}/out1.img"]
 
             def upload(which):
@@ -154,7 +155,7 @@ def main():
     parser.add_argument("--fresh", action="store_true", help="copy: every upload finds an empty unit")
     parser.add_argument("--seconds", type=float, default=2, help="perf: of one run")
     parser.add_argument("--copy", action="store_true", help="perf: iscsi bench --copy")
-    parser.add_argument("--work", default="/run/work")
+    parser.add_argument("--work", default="/run/work", help="where the images are (a tmpfs)")
     options = parser.parse_args()
     os.makedirs(options.work, exist_ok=True)
     servers = {"ours": lambda unit: started(Ours(options.build, options.work, unit), [f"{options.work}/bin/tgtadm"]),
