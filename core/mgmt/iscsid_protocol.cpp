@@ -141,7 +141,7 @@ Result<IscsidClient> IscsidClient::connect(int* why_not, std::string_view socket
     uint32_t tag = client.next_tag_++;
     TRY_VOID(client.send_all(encode_hello(tag), deadline));
     auto reply = client.receive(deadline);
-    if (!reply) return reply.error();
+    if (!reply) return reply.error().code == int(InitiatorError::daemon_comm) ? client.stranger() : reply.error();
     if (reply->version != iscsid_protocol_version)
         return failure(InitiatorError::daemon_comm,
                        "the running iscsid is of another version (" + std::string(reply->get("version").value_or("unknown")) +
@@ -151,6 +151,20 @@ Result<IscsidClient> IscsidClient::connect(int* why_not, std::string_view socket
     client.daemon_version_ = reply->get("version").value_or("");
     client.daemon_pid_ = int(reply->number("pid").value_or(0));
     return client;
+}
+
+// open-iscsi's daemon takes our hello for a request it does not know and closes the connection.
+Error IscsidClient::stranger() const {
+    ucred peer{};
+    socklen_t length = sizeof peer;
+    char path[256] = "";
+    if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
+        ssize_t n = ::readlink(("/proc/" + std::to_string(peer.pid) + "/exe").c_str(), path, sizeof path - 1);
+        path[n > 0 ? n : 0] = 0;
+    }
+    return failure(InitiatorError::daemon_comm, "the running iscsid is not this program's: pid " + std::to_string(peer.pid) +
+                                                    (*path ? std::string(", ") + path : std::string()) +
+                                                    " (open-iscsi's?). Stop it and start this one.");
 }
 
 Result<void> IscsidClient::send_all(std::string_view bytes, Clock::time_point deadline) {
@@ -186,8 +200,7 @@ Result<IscsidMessage> IscsidClient::receive(Clock::time_point deadline) {
     for (;;) {
         auto decoded = decode_iscsid(as_bytes(in_));
         if (!decoded)
-            return failure(InitiatorError::daemon_comm,
-                           "the running iscsid is not this program's (open-iscsi's?). Stop it and start this one.");
+            return stranger();
         if (*decoded) {
             in_.erase(0, (*decoded)->used);
             if (!(*decoded)->message.reply()) continue;

@@ -31,7 +31,7 @@ inline constexpr char iscsid_socket_name[] = "ISCSIADM_ABSTRACT_NAMESPACE";
 inline constexpr uint16_t iscsid_protocol_version = 1;
 inline constexpr size_t iscsid_header_length = 16;
 inline constexpr size_t iscsid_max_payload = 256 * 1024;
-inline constexpr size_t open_iscsi_request_length = 16104;
+inline constexpr size_t open_iscsi_request_length = 16104, open_iscsi_answer_length = 2464;
 
 // Fields of each request, and of its reply after "error" (a number of InitiatorError, always there) and "message" (why,
 // one line, may be missing).
@@ -107,6 +107,7 @@ public:
 
 private:
     explicit IscsidClient(Fd fd) : fd_(std::move(fd)) {}
+    Error stranger() const;             // who listens is not this program's daemon
     Result<void> send_all(std::string_view bytes, Clock::time_point deadline);
 
     Fd fd_;

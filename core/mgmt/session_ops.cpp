@@ -65,16 +65,26 @@ private:
     bool take() {
         for (;;) {
             auto decoded = decode_iscsid(as_bytes(in_));
-            if (!decoded) {
-                log::warning("a request that is not ours (another version's or open-iscsi's iscsiadm?): connection closed");
-                return false;
-            }
+            if (!decoded) return refuse();
             if (!*decoded) return true;
             IscsidMessage m = std::move((*decoded)->message);
             in_.erase(0, (*decoded)->used);
             if (!m.reply()) ops_.handle(*this, m);
             if (!fd_) return false;
         }
+    }
+    // Not our language. open-iscsi's iscsiadm sends one struct, its command first, and waits for another with the same
+    // command and an error number: so it ends with a message. False: close the connection.
+    bool refuse() {
+        const bool theirs = in_.size() >= 4 && uint8_t(in_[0]) < 64 && !in_[1] && !in_[2] && !in_[3];
+        if (theirs && in_.size() < open_iscsi_request_length) return true;
+        log::warning("a request that is not ours (%s iscsiadm?): refused", theirs ? "open-iscsi's" : "another version's");
+        if (!theirs) return false;
+        std::string answer = in_.substr(0, 4);
+        answer += char(InitiatorError::daemon_comm);
+        answer.resize(open_iscsi_answer_length);
+        (void)!::send(fd_.get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        return false;
     }
     void flush() {
         while (!out_.empty()) {
