@@ -208,8 +208,9 @@ bool File::splices(uint64_t offset, size_t length) {
 // promises no order between commands that are in the task set at the same time; and whoever has the status of the READ has its
 // data, so a later WRITE cannot show. What is digested must be what is sent, so with DataDigest the transport copies.
 FileRange File::in_file(uint64_t offset, size_t length) {
-    if (length < send_from || !inside(offset, length) || !sendable(offset)) return {};
+    if (length < send_from || !inside(offset, length) || sendable_ == Answer::no) return {};
     if (!in_memory_ && !cache_.holds(fd_.get(), size(), offset, length)) return {};
+    if (!sendable(offset)) return {};       // tried with what is cached: on what is not, splice() waits for the disk
     return {fd_.get(), offset};
 }
 

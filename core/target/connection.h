@@ -79,6 +79,7 @@ private:
     bool scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
     bool start(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
     bool data_out(const wire::DataOut& header, Bytes data);
+    bool data_out(const wire::DataOut& header, Bytes data, bool in_place, bool passed);
     const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);
     bool tmf_request(const wire::TmfRequest& header);
     void abort_task(const wire::TmfRequest& header, std::function<void()> done);

@@ -84,12 +84,23 @@ void Connection::forget(Task& task) {
     data_out_task_ = nullptr;
     stop_passing();
     landed_in_place_ = false;
-    if (size_t length = reader_.landing()) reader_.move_landing(take_landing(length));
+    if (size_t length = reader_.landing()) {
+        Buffer before = std::move(landing_);        // until the reader has taken from it what a digest covers
+        reader_.move_landing(take_landing(length));
+        if (before) worker_.give_back(std::move(before));
+    }
 }
 
+// The PDU that has come in.
 bool Connection::data_out(const wire::DataOut& header, Bytes data) {
     const bool in_place = std::exchange(landed_in_place_, false), passed = std::exchange(passing_, false);
     data_out_task_ = nullptr;
+    auto unit = std::move(landing_lu_);
+    return data_out(header, data, in_place, passed);
+}
+
+// That one, or one that was put aside: then another may be coming in meanwhile.
+bool Connection::data_out(const wire::DataOut& header, Bytes data, bool in_place, bool passed) {
     Task* task;
     Burst* burst;
     record_->data_out_pdus.store(record_->data_out_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -97,7 +108,6 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data) {
         close(wrong);
         return false;
     }
-    landing_lu_.reset();
     if (!task) return passed || waiting_.empty() ? true : put_aside(header, data).value_or(true);
     // §7.9: a gap in DataSN is taken as a digest error, and by §7.8 b the task ends once all its data has come.
     const bool out_of_sequence = header.data_sn != burst->exp_data_sn;          // §11.7.5

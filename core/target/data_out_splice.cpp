@@ -2,7 +2,6 @@
 // is ever ours. The pipe is the connection's while the payload comes. What the medium does not take at once (a disk that is
 // behind, an error) is read back out of the pipe and goes the way of all other data, which knows how to wait and to fail.
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -33,14 +32,18 @@ bool Connection::on_passing(const wire::Bhs& header, size_t length) {
 
 // False: wait for more, or the connection is closed.
 bool Connection::pass() {
-    while (const size_t left = reader_.passing()) {
+    for (bool first = true; const size_t left = reader_.passing(); first = false) {
         ssize_t n;
         if (pipe_) {
             n = ::splice(socket_.get(), nullptr, pipe_->in.get(), nullptr, left - in_pipe_, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-            int waiting = 0;
-            if (n < 0 && errno == EAGAIN && in_pipe_ > 0 && ::ioctl(socket_.get(), FIONREAD, &waiting) == 0 && waiting > 0) {
-                if (!deliver(in_pipe_)) return false;           // the pipe has no slot left: tiny segments
-                continue;
+            // Something waits (or this would not be called), but it has not moved: the pipe has no slot left (tiny segments), or
+            // splice() stops at urgent data, which only a receiving call passes over. Or the stream has ended, which splice()
+            // does not see while the pipe is full.
+            if (uint8_t byte; n < 0 && errno == EAGAIN && (in_pipe_ > 0 || first)) {
+                n = ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+                if (n > 0 && in_pipe_ == 0) worker_.give_back(std::move(pipe_));
+                if (n > 0 && in_pipe_ > 0 && !deliver(in_pipe_)) return false;
+                if (n > 0) continue;
             }
         } else {
             MutableBytes scratch = worker_.receive_buffer.span();

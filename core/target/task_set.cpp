@@ -98,7 +98,7 @@ void Connection::start_waiting() {
         }
         bool go_on = true;
         for (HeldCommand& h : take_waiting(command.itt)) {
-            go_on = go_on && (is_command(h.header) ? start(command, h.ahs, h.data) : data_out(wire::header_cast<wire::DataOut>(h.header), h.data));
+            go_on = go_on && (is_command(h.header) ? start(command, h.ahs, h.data) : data_out(wire::header_cast<wire::DataOut>(h.header), h.data, false, false));
         }
         if (!go_on) return;
         i = 0;

@@ -60,7 +60,7 @@ public:
     // A buffer for one PDU's payload that arrives in pieces, `size` bytes at least; give it back when the PDU is done with.
     Buffer take_landing(size_t size);
     void give_back(Buffer landing);
-    // An empty pipe; nullptr if there are enough in use. Give it back only when it is empty again.
+    // An empty pipe; nullptr if there is none to be had. Give it back only when it is empty again.
     std::unique_ptr<Pipe> take_pipe();
     void give_back(std::unique_ptr<Pipe> pipe);
     // Accounts for memory of transfers that wait; false: too much, stop reading until it shrinks.

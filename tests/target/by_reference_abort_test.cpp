@@ -1,0 +1,172 @@
+// Payloads on their way in while something else happens: commands that waited start, tasks are aborted, the stream does not go on.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/scsi/disk.h"
+#include "core/store/store.h"
+#include "core/wire/digest.h"
+#include "tests/support/target_harness.h"
+#include "tests/support/temp_dir.h"
+
+using namespace iscsi;
+using namespace iscsi::target;
+using wire::DataIn;
+using wire::R2t;
+using wire::ScsiResponse;
+
+namespace {
+
+constexpr size_t burst = 256 << 10;
+constexpr uint64_t lun2 = uint64_t(2) << 48;
+
+std::vector<uint8_t> pattern(size_t length, uint8_t seed) {
+    std::vector<uint8_t> bytes(length);
+    for (size_t i = 0; i < length; i++) bytes[i] = uint8_t(i * 7 + i / 256 + i / 65536 + seed);
+    return bytes;
+}
+
+// LUN 1 is in memory, LUN 2 a file of 1 MiB on tmpfs.
+struct Fixture {
+    TempDir dir{"/dev/shm"};
+    std::string path = dir / "disk";
+    TestTarget target;
+    std::shared_ptr<store::TestStore> file;
+    RawClient client{target};
+
+    explicit Fixture(std::vector<std::string> keys) {
+        Fd created(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        REQUIRE(::ftruncate(created.get(), 1 << 20) == 0);
+        auto medium = store::open_store("rdwr", path, {});
+        REQUIRE(medium);
+        file = std::make_shared<store::TestStore>(*medium);
+        scsi::DiskOptions disk;
+        disk.identity = {1, 2, target_iqn, "host"};
+        REQUIRE(target.target->router.add(2, scsi::Disk::over(file, disk)));
+        keys.insert(keys.end(), {"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144", "ImmediateData=No"});
+        REQUIRE(client.login(keys) == 0);
+        client.drop_attentions();
+        auto c = client.command({0});
+        c.lun = lun2;
+        client.send(c);
+        client.expect<ScsiResponse>();
+    }
+    std::vector<uint8_t> on(store::Store& medium, uint64_t offset, size_t length) {
+        std::vector<uint8_t> bytes(length);
+        store::Request r;
+        r.op = store::Op::read;
+        r.offset = offset;
+        r.data = bytes;
+        r.length = length;
+        CHECK(medium.perform(r) == 0);
+        return bytes;
+    }
+    // A WRITE of one burst to LUN 2, of which the header has come and is dealt with.
+    wire::ScsiCommand begin_write(uint64_t lun = lun2) {
+        auto c = client.write(0, burst / 512);
+        c.lun = lun;
+        client.send(c);
+        auto r2t = client.expect<R2t>();
+        REQUIRE(uint32_t(r2t.desired_length) == burst);
+        auto header = client.data_out(c, r2t.ttt, 0, 0, true);
+        header.lun = lun;
+        header.data_segment_length = burst;
+        client.send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
+        target.turn();
+        return c;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a command that waited starts while another one's payload comes in") {
+    Fixture f({"InitialR2T=No", "FirstBurstLength=4096"});
+    auto data = pattern(burst, 5), waited = pattern(4096, 77);
+    f.target.store->cold = true;
+    f.target.store->hang();
+    f.client.send(f.client.read(0, 8));
+    CHECK(f.target.until([&] { return f.target.store->stuck > 0; }));
+    auto ordered = f.client.write(64, 8);
+    ordered.flags = uint8_t((ordered.flags & 0x78 & ~wire::final_bit) | 2);
+    f.client.send(ordered);
+    f.client.send(f.client.data_out(ordered, wire::reserved_tag, 0, 0, true), waited);
+    auto c = f.begin_write();
+    f.client.send_raw(Bytes(data).first(100001));
+    CHECK(f.target.until([&] { return f.file->spliced > 90000; }));
+    f.target.store->cold = false;
+    f.target.store->release();
+    CHECK(f.client.expect<DataIn>().status == 0);
+    auto r = f.client.expect<ScsiResponse>();
+    CHECK(r.status == 0);
+    CHECK(uint32_t(r.itt) == uint32_t(ordered.itt));
+    f.client.send_raw(Bytes(data).subspan(100001));
+    r = f.client.expect<ScsiResponse>();
+    CHECK(r.status == 0);
+    CHECK(uint32_t(r.itt) == uint32_t(c.itt));
+    CHECK(f.on(*f.target.store, 64 * 512, 4096) == waited);
+    CHECK(f.on(*f.file, 0, burst) == data);
+}
+
+TEST_CASE("a digested payload of an aborted task is still checked in whole, and the session goes on") {
+    for (bool with_error : {false, true}) {
+        CAPTURE(with_error);
+        Fixture f({"DataDigest=CRC32C", "InitialR2T=Yes"});
+        f.client.data_digest = true;
+        auto data = pattern(burst, 5);
+        f.begin_write(lun1);
+        f.client.send_raw(Bytes(data).first(200001));
+        f.target.turn();
+        RawClient other(f.target);
+        other.initiator = "iqn.2026-01.example:other";
+        REQUIRE(other.login() == 0);
+        other.send(other.tmf(wire::TmfFunction::logical_unit_reset));
+        CHECK(other.expect<wire::TmfResponse>().response == 0);
+        std::vector<uint8_t> rest(data.begin() + 200001, data.end());
+        rest.resize(rest.size() + 4);
+        wire::put_digest(&rest[rest.size() - 4], wire::crc32c(0, data) ^ uint32_t(with_error));
+        f.client.send_raw(rest);
+        if (with_error) {
+            f.client.expect<wire::Reject>();
+            CHECK(f.client.closed());
+        } else {
+            f.client.drop_attentions();
+            CHECK(f.on(*f.target.store, 0, burst) == std::vector<uint8_t>(burst));
+        }
+    }
+}
+
+TEST_CASE("a stream that ends while the pipe has no slot left ends the connection") {
+    for (bool reset : {false, true}) {
+        CAPTURE(reset);
+        Fixture f({"InitialR2T=Yes"});
+        f.begin_write();
+        for (int i = 0; i < 64; i++) {
+            const uint8_t byte = uint8_t(i);
+            f.client.send_raw({&byte, 1});
+            f.target.turn(1);
+        }
+        if (reset) {
+            linger now{1, 0};
+            ::setsockopt(f.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+            f.client.close();
+        } else {
+            f.client.half_close();
+        }
+        CHECK(f.target.until([&] { return f.target.directory.sessions.size() == 0; }));
+    }
+}
+
+TEST_CASE("urgent data in a payload is passed over, and nobody spins") {
+    for (size_t before : {0u, 1u, 5000u}) {
+        CAPTURE(before);
+        Fixture f({"InitialR2T=Yes"});
+        auto data = pattern(burst, 5);
+        f.begin_write();
+        f.client.send_raw(Bytes(data).first(before));
+        f.target.turn();
+        REQUIRE(::send(f.client.fd(), "!", 1, MSG_OOB | MSG_DONTWAIT) == 1);
+        f.client.send_raw(Bytes(data).subspan(before));
+        CHECK(f.client.expect<ScsiResponse>().status == 0);
+        CHECK(f.on(*f.file, 0, burst) == data);
+    }
+}
