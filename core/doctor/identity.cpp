@@ -15,7 +15,8 @@ void check_identity(const Options& options, State& state, Report& report) {
     auto found = config::read_initiator_name(path);
     if (!found) {
         auto content = read_file(path, 1 << 16);
-        if (!content) return report.fail("initiator name\n%s\nsee to it as root", content.error().text().c_str());
+        if (!content && content.error().code == EACCES) return report.warn("initiator name\n%s may not be read by this user: logins here are under another name\nrun it as root", path);
+        if (!content) return report.fail("initiator name\n%s\n" ISCSI_MAKE_NAME, content.error().text().c_str(), path);
         if (content->find("GenerateName=yes") != std::string::npos)
             return report.warn("initiator name\n%s says GenerateName=yes: no name has been made yet\nsystemctl restart iscsid", path);
         return report.fail("initiator name\n%s has no line InitiatorName=iqn.YYYY-MM.DOMAIN:TEXT\n" ISCSI_MAKE_NAME, path, path);

@@ -1,6 +1,6 @@
 // The record database: readable, private, consistent.
-#include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/config/iscsid_conf.h"
@@ -78,6 +78,7 @@ void check_records(const Options& options, State& state, Report& report) {
     const Places& at = options.places;
     const size_t mark = report.mark();
     size_t files = 0, others = 0;
+    if (::access((at.state + "/nodes").c_str(), R_OK | X_OK) != 0 && errno == EACCES) report.warn("records\n%s/nodes may not be read by this user\nrun it as root", at.state.c_str());
     walk(at.state + "/nodes", config::Kind::node, 3, files, report);
     size_t links = 0;
     for (const std::string& folder : list_folder(at.state + "/send_targets")) {

@@ -79,6 +79,11 @@ says "a record whose target is gone" 1 "^FAIL  record $IQN-gone at $PORTAL:3260:
 says "a record that works" 0 "^ok    login $IQN at $PORTAL:3260: works" $IQN
 says "a record that is not there" 1 "^FAIL  record $IQN-none: there is none" $IQN-none
 record() { "$d/iscsiadm" -m node -T $IQN -p $PORTAL -o update -n "$1" -v "$2" > /dev/null || fail "update of $1"; }
+if command -v setpriv > /dev/null; then
+  chmod 755 "$E2E_WORK" "$E2E_WORK/.." 2>/dev/null; cp "$d/iscsi" /run/iscsi
+  setpriv --reuid 65534 --clear-groups /run/iscsi doctor > "$E2E_LOG/said" 2>&1; rc=$?
+  equal "as another user: what it may not read is no failure" "$rc $(grep -c '^warn .*may not be read by this user' "$E2E_LOG/said")" "0 1"
+fi
 record node.startup automatic
 says "automatic nodes, but no iscsid" 1 '^FAIL  iscsid: does not run, and 1 of the records'
 record node.startup manual
