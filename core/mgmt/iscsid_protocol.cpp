@@ -3,9 +3,13 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+
+#include "core/base/file.h"
 
 namespace iscsi::mgmt {
 namespace {
@@ -153,18 +157,22 @@ Result<IscsidClient> IscsidClient::connect(int* why_not, std::string_view socket
     return client;
 }
 
-// open-iscsi's daemon takes our hello for a request it does not know and closes the connection.
+// open-iscsi's daemon takes our hello for a request it does not know and closes the connection. Who made the socket may have
+// become another process since; the PID file knows.
 Error IscsidClient::stranger() const {
     ucred peer{};
     socklen_t length = sizeof peer;
-    char path[256] = "";
-    if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
-        ssize_t n = ::readlink(("/proc/" + std::to_string(peer.pid) + "/exe").c_str(), path, sizeof path - 1);
-        path[n > 0 ? n : 0] = 0;
+    (void)::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
+    std::string who;
+    auto file = read_file("/run/iscsid.pid", 64);
+    for (int pid : {int(peer.pid), file ? std::atoi(file->c_str()) : 0}) {
+        char path[256];
+        const std::string process = std::to_string(pid);
+        ssize_t n = pid > 0 && who.empty() ? ::readlink(("/proc/" + process + "/exe").c_str(), path, sizeof path) : 0;
+        if (n > 0) who = ": pid " + process + ", " + std::string(path, size_t(n));
     }
-    return failure(InitiatorError::daemon_comm, "the running iscsid is not this program's: pid " + std::to_string(peer.pid) +
-                                                    (*path ? std::string(", ") + path : std::string()) +
-                                                    " (open-iscsi's?). Stop it and start this one.");
+    return failure(InitiatorError::daemon_comm,
+                   "the running iscsid is not this program's" + who + " (open-iscsi's?). Stop it and start this one.");
 }
 
 Result<void> IscsidClient::send_all(std::string_view bytes, Clock::time_point deadline) {
