@@ -10,7 +10,7 @@
 namespace iscsi::target {
 
 namespace {
-constexpr size_t pump_limit = 1024 * 1024;      // bytes one connection may send before the others have their turn
+constexpr size_t pump_limit = 256 * 1024;       // bytes one connection may send before the others have their turn
 }
 
 void Connection::control(const wire::Bhs& header, Bytes data, bool counts) {

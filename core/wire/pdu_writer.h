@@ -24,7 +24,7 @@ struct FilePiece {
 class PduBatch {
 public:
     static constexpr size_t max_pieces = 256;
-    static constexpr size_t max_bytes = 1024 * 1024;        // then it goes out, so that others have their turn
+    static constexpr size_t max_bytes = 256 * 1024;         // then it goes out, so that others have their turn
     // `capacity`: bytes of the arena.
     explicit PduBatch(size_t capacity) : arena_(capacity) {}
 

@@ -58,10 +58,14 @@ for s in $SERVERS; do           # every page of the file touched by every server
 done
 round=1
 while [ $round -le $ROUNDS ]; do
-  while IFS='|' read -r cell arguments; do
+  while IFS='|' read -r cell arguments stream; do
     for s in $SERVERS; do
+      case $s$stream in roof*--*) continue;; esac
+      beside=
+      [ -z "$stream" ] || { bench_load $(cat /run/$s.to) $stream --seconds 60 --by-reference </dev/null >/dev/null 2>&1 & beside=$!; sleep 0.1; }
       out=$(timeout 60 bench_load $(cat /run/$s.to) $arguments --warm 0.03 --by-reference 2>&1 </dev/null) || :
       echo "RESULT $s|$cell|$round|$out"
+      [ -z "$beside" ] || { kill $beside; wait $beside 2>/dev/null || :; }
     done
   done < /etc/lio.cells
   round=$((round + 1))

@@ -16,7 +16,7 @@ using wire::ScsiCommand;
 namespace {
 
 // One turn of a connection: what it may send (the pump's limit and the batch that exceeds it), or receive (a buffer).
-constexpr uint64_t turn_out = (1024 + 512) * 1024, turn_in = 256 * 1024 + wire::bhs_length;
+constexpr uint64_t turn_out = (256 + 256) * 1024, turn_in = 256 * 1024 + wire::bhs_length;
 
 struct Fixture {
     TestTarget target;
