@@ -179,7 +179,8 @@ Message target_query(const std::string& initiator_name) {
     return m;
 }
 
-Message registration(const std::string& entity, const std::vector<Node>& nodes, const std::vector<Portal>& portals, uint32_t period_s) {
+Message registration(const std::string& entity, const std::vector<Node>& nodes, const std::vector<Portal>& portals, uint32_t period_s,
+                     uint16_t esi_port, uint32_t esi_interval_s) {
     Message m;
     m.function = uint16_t(Function::register_devices);
     m.flags = flag::from_client | flag::replace;
@@ -190,6 +191,9 @@ Message registration(const std::string& entity, const std::vector<Node>& nodes, 
         if (auto address = address_attribute(Tag::portal_address, p.host)) {
             m.attributes.push_back(std::move(*address));
             m.attributes.push_back(number_attribute(Tag::portal_port, p.port));
+            if (!esi_port) continue;
+            m.attributes.push_back(number_attribute(Tag::esi_interval, esi_interval_s));
+            m.attributes.push_back(number_attribute(Tag::esi_port, esi_port));
         }
     for (const Node& n : nodes) {
         if (!config::safe_name(n.name)) continue;

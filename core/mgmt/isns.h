@@ -1,5 +1,5 @@
 // iSNS messages, RFC 4171 §5: PDUs of tagged attributes on TCP port 3205. Only what an initiator that looks for targets and a
-// target that registers itself need: DevAttrReg, DevAttrQry, DevDereg and their answers.
+// target that registers itself need: DevAttrReg, DevAttrQry, DevDereg and their answers, and the answers to ESI and SCN.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -20,6 +20,8 @@ enum class Function : uint16_t {        // §4.1.3; an answer has the top bit se
     register_devices = 0x0001,
     query = 0x0002,
     deregister = 0x0004,
+    state_change = 0x0008,              // these two come from the server
+    status_inquiry = 0x000d,
 };
 inline constexpr uint16_t response_bit = 0x8000;
 
@@ -29,7 +31,7 @@ inline constexpr uint16_t from_client = 0x8000, replace = 0x1000, last = 0x0800,
 
 enum class Tag : uint32_t {             // §6.1
     delimiter = 0, entity = 1, entity_protocol = 2, registration_period = 6,
-    portal_address = 16, portal_port = 17,
+    portal_address = 16, portal_port = 17, esi_interval = 19, esi_port = 20,
     iscsi_name = 32, node_type = 33, alias = 34,
     pg_address = 49, pg_port = 50, pg_tag = 51,
 };
@@ -94,8 +96,10 @@ struct Node {
     bool target = true;
 };
 // Registers nodes and their portals as one Network Entity in place of what it had before. `period_s` 0: the server's.
-// Nodes and portals that cannot be registered are left out.
-Message registration(const std::string& entity, const std::vector<Node>& nodes, const std::vector<Portal>& portals, uint32_t period_s);
+// Nodes and portals that cannot be registered are left out. `esi_port`: where the server may ask whether the portals are there,
+// every `esi_interval_s`; 0: nowhere.
+Message registration(const std::string& entity, const std::vector<Node>& nodes, const std::vector<Portal>& portals, uint32_t period_s,
+                     uint16_t esi_port = 0, uint32_t esi_interval_s = 0);
 Message deregistration(const std::string& source_name, const std::string& entity);
 
 }  // namespace iscsi::mgmt::isns

@@ -11,7 +11,7 @@
 
 namespace iscsi::mgmt::isns {
 namespace {
-constexpr uint32_t default_period_s = 600, retry_s = 30;
+constexpr uint32_t default_period_s = 600, retry_s = 30, esi_interval_s = 60, missed_inquiries = 4;
 constexpr uint32_t source_unknown = 6, source_absent = 7, source_unauthorized = 8, no_such_entry = 9;
 }  // namespace
 
@@ -118,7 +118,7 @@ QueryResult query_targets(const Server& server, const std::string& initiator_nam
 }
 
 Registrar::Registrar(io::Loop& loop, Server server, std::string entity)
-    : loop_(loop), server_(std::move(server)), entity_(std::move(entity)), again_(loop, [this] { send(); }) {}
+    : loop_(loop), server_(std::move(server)), entity_(std::move(entity)), again_(loop, [this] { send(); }), esi_check_(loop, [this] { check_inquiries(); }) {}
 Registrar::~Registrar() = default;
 
 void Registrar::update(std::vector<Node> nodes, std::vector<Portal> portals) {
@@ -143,8 +143,14 @@ void Registrar::withdraw() {
 void Registrar::send() {
     changed_ = false;
     if (nodes_.empty() && registered_as_.empty()) return;
+    if (with_esi_ && !inquiries_) {
+        auto listener = InquiryListener::create(loop_, [this] { asked_ms_ = loop_.now_ms(); });
+        if (listener) inquiries_ = std::move(*listener);
+        with_esi_ = bool(inquiries_);
+    }
+    sent_esi_ = with_esi_ && !nodes_.empty();
     Message request = nodes_.empty() ? deregistration(registered_as_, entity_)
-                                     : registration(entity_, nodes_, portals_, default_period_s);
+                                     : registration(entity_, nodes_, portals_, default_period_s, sent_esi_ ? inquiries_->port() : 0, esi_interval_s);
     exchange_ = std::make_unique<Exchange>(loop_, server_, std::move(request), [this](Result<Message> result) { answered(std::move(result)); });
 }
 
@@ -152,6 +158,11 @@ void Registrar::answered(Result<Message> result) {
     // The exchange is on the stack: it goes when the next one takes its place, or from the loop.
     loop_.post([old = std::shared_ptr<Exchange>(std::move(exchange_))] {});
     bool ok = result && result->status == 0;
+    if (!ok && result && sent_esi_) {                   // perhaps it is this that it does not like
+        with_esi_ = false;
+        return again_.arm(0);
+    }
+    if (ok) watch_inquiries(*result);
     uint32_t next_s = ok ? default_period_s / 2 : retry_s;
     if (!ok && !told_)
         log::warning("iSNS server %s: %s", server_.host.c_str(), result ? status_text(result->status) : result.error().text().c_str());
@@ -164,6 +175,29 @@ void Registrar::answered(Result<Message> result) {
     }
     if (changed_) again_.arm(0);
     else if (!nodes_.empty() || !ok) again_.arm(uint64_t(next_s) * 1000);
+}
+
+void Registrar::watch_inquiries(const Message& answer) {
+    if (!sent_esi_) {
+        esi_check_.cancel();
+        return inquiries_.reset();
+    }
+    uint32_t interval_s = esi_interval_s;               // the server may have its own
+    for (const Attribute& a : answer.attributes)
+        if (a.tag == Tag::esi_interval && a.number() > 0) interval_s = std::min(a.number(), 3600u);
+    esi_limit_ms_ = uint64_t(interval_s) * 1000 * missed_inquiries;
+    asked_ms_ = loop_.now_ms();
+    if (!esi_check_.armed()) esi_check_.arm(esi_limit_ms_);
+}
+
+// §6.3.4: a server that does not ask as agreed may have forgotten us, or cannot reach us and will drop us for that.
+void Registrar::check_inquiries() {
+    const uint64_t silent = loop_.now_ms() - asked_ms_;
+    if (silent < esi_limit_ms_) return esi_check_.arm(esi_limit_ms_ - silent);
+    log::info("iSNS server %s does not ask for us: registered again, without inquiries", server_.host.c_str());
+    with_esi_ = false;
+    changed_ = true;
+    if (!exchange_) again_.arm(0);
 }
 
 }  // namespace iscsi::mgmt::isns

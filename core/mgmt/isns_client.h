@@ -10,6 +10,7 @@
 #include "core/initiator/connector.h"
 #include "core/io/loop.h"
 #include "core/mgmt/isns.h"
+#include "core/mgmt/isns_inquiry.h"
 
 namespace iscsi::mgmt::isns {
 
@@ -55,8 +56,9 @@ struct QueryResult {
 };
 QueryResult query_targets(const Server& server, const std::string& initiator_name);
 
-// Keeps the targets of this host registered: at every change, and again before the registration runs out. A server that is
-// away is tried again; nothing here stops the target.
+// Keeps the targets of this host registered: at every change, and again before the registration runs out. The server may ask
+// whether we are there (ESI, §6.3.4), so it notices sooner when we are not; one that cannot, or that does not come through, is
+// told to leave that. A server that is away is tried again; nothing here stops the target.
 class Registrar {
 public:
     // `entity` names this host on the server.
@@ -70,6 +72,8 @@ public:
 private:
     void send();
     void answered(Result<Message> result);
+    void watch_inquiries(const Message& answer);
+    void check_inquiries();
 
     io::Loop& loop_;
     Server server_;
@@ -79,6 +83,11 @@ private:
     bool changed_ = false, told_ = false;
     std::unique_ptr<Exchange> exchange_;
     io::Timer again_;
+
+    std::unique_ptr<InquiryListener> inquiries_;
+    bool with_esi_ = true, sent_esi_ = false;
+    uint64_t asked_ms_ = 0, esi_limit_ms_ = 0;
+    io::Timer esi_check_;
 };
 
 }  // namespace iscsi::mgmt::isns

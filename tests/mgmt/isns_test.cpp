@@ -1,6 +1,10 @@
 #include "core/mgmt/isns.h"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include "core/io/address.h"
+#include "core/mgmt/isns_inquiry.h"
 
 using namespace iscsi;
 using namespace iscsi::mgmt::isns;
@@ -112,4 +116,71 @@ TEST_CASE("a registration names the entity, its portals and nodes in the order o
     for (const auto& a : m.attributes) tags.push_back(uint32_t(a.tag));
     CHECK(tags == std::vector<uint32_t>{32, 1, 0, 1, 2, 6, 16, 17, 32, 33, 34});
     CHECK((m.flags & flag::replace) != 0);
+    m = registration("host", {{"iqn.x:t", "", true}}, {{"192.0.2.10", 3260}, {"192.0.2.11", 3260}}, 0, 4711, 60);
+    tags.clear();
+    for (const auto& a : m.attributes) tags.push_back(uint32_t(a.tag));
+    CHECK(tags == std::vector<uint32_t>{32, 1, 0, 1, 2, 16, 17, 19, 20, 16, 17, 19, 20, 32, 33});
+    CHECK(m.attributes[8].number() == 4711);
+}
+
+TEST_CASE("an inquiry is answered with its own attributes, a notification with its destination, the rest not") {
+    Message ask;
+    ask.function = uint16_t(Function::status_inquiry);
+    ask.transaction = 9;
+    ask.attributes = {text_attribute(Tag::entity, "host"), number_attribute(Tag::portal_port, 3260)};
+    auto a = answer_to(ask);
+    REQUIRE(a);
+    CHECK(a->function == 0x800d);
+    CHECK(a->transaction == 9);
+    CHECK(a->status == 0);
+    CHECK(a->attributes.size() == 2);
+    ask.function = uint16_t(Function::state_change);
+    CHECK(answer_to(ask)->attributes.size() == 1);
+    for (uint16_t other : {0x0001, 0x800d, 0x8008, 0xffff}) {
+        ask.function = other;
+        CHECK(!answer_to(ask));
+    }
+}
+
+TEST_CASE("a server's inquiries are answered on the port; what is none ends its connection") {
+    auto loop = std::move(*io::Loop::create());
+    int asked = 0;
+    auto listener = std::move(*InquiryListener::create(*loop, [&] { asked++; }));
+    auto connect = [&] {
+        Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        auto to = *io::parse_numeric("127.0.0.1", listener->port());
+        REQUIRE(::connect(fd.get(), to.get(), to.length) == 0);
+        return fd;
+    };
+    auto turn = [&] { for (int i = 0; i < 20; i++) loop->run_once(2); };
+    Message ask;
+    ask.function = uint16_t(Function::status_inquiry);
+    ask.attributes = {text_attribute(Tag::entity, "host")};
+    const std::string raw = *encode(ask), three = raw + raw + raw;
+    Fd server = connect();
+    REQUIRE(::send(server.get(), three.data(), three.size() - 5, 0) > 0);
+    turn();
+    CHECK(asked == 2);
+    REQUIRE(::send(server.get(), three.data() + three.size() - 5, 5, 0) == 5);
+    turn();
+    CHECK(asked == 3);
+    uint8_t buffer[4096];
+    ssize_t n = ::recv(server.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+    REQUIRE(n > 0);
+    CHECK(size_t(n) == 3 * (raw.size() + 4));
+    CHECK(get16(buffer + 2) == 0x800d);
+
+    Fd stranger = connect();
+    std::string junk(300, 'x');
+    REQUIRE(::send(stranger.get(), junk.data(), junk.size(), 0) > 0);
+    turn();
+    CHECK(::recv(stranger.get(), buffer, sizeof buffer, MSG_DONTWAIT) <= 0);
+    CHECK(::recv(server.get(), buffer, sizeof buffer, MSG_DONTWAIT) == -1);     // the other one stays
+    std::vector<Fd> many;
+    for (int i = 0; i < 40; i++) {
+        many.push_back(connect());
+        loop->run_once(2);
+    }
+    turn();
+    CHECK(asked == 3);
 }

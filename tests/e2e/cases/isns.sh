@@ -4,6 +4,9 @@ cat > isnsd.conf <<C
 Database = $PWD/isns
 DefaultDiscoveryDomain = 1
 RegistrationPeriod = 10m
+ESIMinInterval = 1
+ESIMaxInterval = 1
+ESIRetries = 3
 C
 mkdir isns
 isnsd -f -c "$PWD/isnsd.conf" > "$E2E_LOG/isnsd.log" 2>&1 &
@@ -24,3 +27,12 @@ check "discovery keeps records" timeout 20 "$adm" -m discovery -t isns -p $PORTA
 check "the record says how it was found" grep -qx 'node.discovery_type = isns' "/etc/iscsi/nodes/$IQN/$PORTAL,3260,1/default"
 target_stop
 check "a target that ends takes its registration back" try 5 gone $IQN
+# what dies is noticed by the server's inquiries, long before its registration runs out
+target_start
+target_disk disk.img
+"$TGTADM" --lld iscsi --mode sys --op update --name iSNSServerIP -v $PORTAL && "$TGTADM" --lld iscsi --mode sys --op update --name iSNS -v On || fail "set iSNS=On"
+check "a new daemon is registered" try 10 found $IQN
+sleep 6         # more than ESIRetries of ESIMaxInterval: one that does not answer would be gone
+check "and still there after some inquiries" found $IQN
+kill -9 "$TGTD_PID"
+check "a target that died is gone soon" try 30 gone $IQN
