@@ -160,7 +160,7 @@ int build(const cli::Parsed& p, target::Directory& directory, ExportPlan& plan, 
     for (const std::string& path : p.words) {
         if (auto size = p.get("create")) {
             auto bytes = parse_size(*size);
-            if (!bytes || *bytes == 0) return fail("--create %s is not a size (64M, 10G, 1T)", size->c_str());
+            if (!bytes || *bytes < plan.block_size) return fail("--create %s is not a size (64M, 10G, 1T)", size->c_str());
             if (auto made = create_sparse(path, *bytes); !made) return fail("%s", made.error().text().c_str());
         }
         if (!p.has("force")) {
@@ -173,7 +173,11 @@ int build(const cli::Parsed& p, target::Directory& directory, ExportPlan& plan, 
         d.block_size = plan.block_size;
         d.read_only = p.has("read-only");
         auto disk = scsi::Disk::create(d);
-        if (!disk) return fail("%s", disk.error().text().c_str());
+        if (!disk) {
+            const bool could_make = disk.error().code == ENOENT && !path.starts_with("/dev/") && !p.has("create");
+            return fail("%s%s", disk.error().text().c_str(), could_make ? "; --create SIZE makes it" : "");
+        }
+        if ((*disk)->status().size == 0) return fail("%s is smaller than a block of %u bytes", path.c_str(), plan.block_size);
         auto claimed = store::claim(path);
         if (claimed) claims.push_back(std::move(*claimed));
         else if (!p.has("force")) return fail("%s is exported already; --force exports it all the same", path.c_str());
@@ -262,13 +266,8 @@ int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
             return fail("%s; another target runs here? --portal ADDR:PORT takes another port", added.error().text().c_str());
     plan.portals = running->portals();
     print_plan(plan, json);
-    std::unique_ptr<io::Timer> limit;
-    if (auto duration = p.get("for")) {
-        auto seconds = parse_duration(*duration);
-        if (!seconds || *seconds == 0) return fail("--for %s is not a duration (90s, 30m, 8h, 2d)", duration->c_str());
-        limit = std::make_unique<io::Timer>(running->loop(), [&] { running->shut_down(3000); });
-        limit->arm(*seconds * 1000);
-    }
+    io::Timer limit(running->loop(), [&] { running->shut_down(3000); });
+    if (plan.seconds) limit.arm(plan.seconds * 1000);
     notify_systemd("READY=1");
     harden_process();
     running->run();
@@ -290,6 +289,16 @@ int export_main(int argc, char** argv) {
     ExportPlan plan;
     plan.name = p.get("name").value_or(default_name(p.words.front()));
     if (!wire::valid_iscsi_name(plan.name)) return fail("--name %s is not an iSCSI name: iqn.YYYY-MM.domain:name, lower case", plan.name.c_str());
+    if (p.has("name") && !plan.name.starts_with("iqn.") && !plan.name.starts_with("eui.") && !plan.name.starts_with("naa."))
+        return fail("--name %s does not begin with iqn., eui. or naa. (iqn.YYYY-MM.domain:name)", plan.name.c_str());
+    for (const std::string& rule : p.all("allow"))
+        if (!target::is_address_rule(rule)) return fail("--allow %s is not an address, ADDRESS/BITS or ALL", rule.c_str());
+    if (auto duration = p.get("for")) {
+        plan.seconds = parse_duration(*duration).value_or(0);
+        if (plan.seconds == 0) return fail("--for %s is not a duration (90s, 30m, 8h, 2d)", duration->c_str());
+    }
+    for (auto [option, most] : {std::pair("vendor", 8u), {"product", 16u}, {"serial", 36u}})
+        if (p.get(option).value_or("").size() > most) return fail("--%s holds %u characters", option, most);
     if (auto size = p.get("block-size")) {
         if (*size != "512" && *size != "4096") return fail("--block-size %s: 512 or 4096", size->c_str());
         plan.block_size = *size == "512" ? 512 : 4096;

@@ -11,6 +11,7 @@ struct ExportPlan {
     std::string name, user, secret;         // user empty: no authentication
     bool secret_made = false;
     uint32_t block_size = 512;
+    uint64_t seconds = 0;                   // end after so long; 0: never
     struct Lun { uint64_t lun; std::string path; uint64_t size; bool read_only; };
     std::vector<Lun> luns;
     std::vector<std::string> portals;       // as the server shows them

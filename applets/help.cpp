@@ -63,8 +63,20 @@ std::string help(const Interface& interface) {
         append_wrapped(out, o.help, column, column);
     }
     if (interface.details) out += std::string("\n") + interface.details + (*interface.details ? "\n" : "");
-    if (interface.example) out += std::string("\nExamples:\n") + interface.example + "\n";
-    while (out.size() > 1 && out[out.size() - 1] == '\n' && out[out.size() - 2] == '\n') out.pop_back();
+    const auto end_line = [&] {
+        while (out.ends_with('\n')) out.pop_back();
+        out += '\n';
+    };
+    end_line();
+    if (interface.example) {
+        out += "\nExamples:";
+        for (bool begins = true; const char c : std::string("\n") + interface.example) {
+            if (begins && c != ' ' && c != '\n') out += "  ";
+            begins = c == '\n';
+            out += c;
+        }
+        end_line();
+    }
     return out;
 }
 

@@ -121,11 +121,12 @@ int show_pages(Client& client, uint64_t lun, const std::string& which, bool raw)
     return 0;
 }
 
-int show_standard(Client& client, uint64_t lun, bool raw, bool json) {
+int show_standard(Client& client, const Url& url, bool raw, bool json) {
+    const uint64_t lun = lun_field(*url.lun);
     auto data = raw_inquiry(client, lun, false, 0);
     auto i = inquiry(client, lun);
-    if (!i || !data) return tool_error(interface, i ? data.error().text() : i.error().text());
-    if (i->qualifier() == 3) return tool_error(interface, "no such logical unit; iscsi ls -s lists them");
+    if (!i || !data) return tool_error(interface, url.text() + ": " + (i ? data.error() : i.error()).text());
+    if (i->qualifier() == 3) return tool_error(interface, url.text() + ": no such logical unit; iscsi ls -s lists them");
     auto disk = i->device_type() == 0 && i->qualifier() == 0 ? disk_info(client, lun) : Result<DiskInfo>(Error{});
     if (json) {
         std::printf("{\"type\":%s,\"qualifier\":%u,\"removable\":%s,\"version\":%u,\"vendor\":%s,\"product\":%s,\"revision\":%s",
@@ -168,7 +169,7 @@ int inq_main(int argc, char** argv) {
         return show_pages(**client, lun, page, raw);
     }
     if (auto page = line.parsed.get("vpd")) return show_pages(**client, lun, *page, raw);
-    return show_standard(**client, lun, raw, line.parsed.has("json"));
+    return show_standard(**client, *url, raw, line.parsed.has("json"));
 }
 
 }  // namespace iscsi::applets

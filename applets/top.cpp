@@ -199,7 +199,9 @@ int top_main(int argc, char** argv) {
     for (unsigned long look = 0;; look++) {
         auto answer = mgmt::tgt_call(int(port), request);
         if (!answer) {
-            std::fprintf(stderr, "iscsi top: %s\n", answer.error().what.c_str());
+            const bool nobody = answer.error().code == ENOTCONN;        // the error's own words are tgtadm's
+            std::fprintf(stderr, "iscsi top: %s\n", nobody ? "no tgtd answers: is it running (systemctl start tgt), is this root, is it another --control-port?"
+                                                          : answer.error().what.c_str());
             return answer.error().code ? answer.error().code : 1;
         }
         if (answer->code != mgmt::TgtCode::ok) {

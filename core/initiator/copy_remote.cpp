@@ -179,9 +179,9 @@ private:
 Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, SessionConfig config, io::Loop& loop, bool write) {
     config.receive_buffer = 32 * 1024;                  // large segments land where they belong
     auto client = Client::connect(config, &loop);
-    if (!client) return Error{0, url.text(), client.error().text()};
+    if (!client) return Error{0, url.text() + ": " + client.error().text(), ""};
     auto disk = disk_info(**client, lun_field(*url.lun));
-    if (!disk) return Error{0, url.text(), disk.error().text()};
+    if (!disk) return Error{0, url.text() + ": " + disk.error().text(), ""};
     if (write && disk->read_only) return Error{EROFS, "write to", url.text()};
     return std::unique_ptr<CopySide>(std::make_unique<RemoteSide>(std::move(*client), url, *disk));
 }

@@ -16,13 +16,6 @@ using config::ConfBlock;
 using config::ConfEntry;
 using config::ConfMistake;
 
-// A rule that would not even match its own address cannot be one.
-bool is_address_rule(std::string_view rule) {
-    std::string_view host = rule.substr(0, rule.rfind('/'));
-    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    return rule == "ALL" || rule == "none" || target::address_matches(rule, host);
-}
-
 constexpr std::string_view types[] = {"rdwr", "aio", "null", "ram"};
 struct Length { std::string_view key; size_t most; };
 constexpr Length lengths[] = {{"vendor_id", 8}, {"product_id", 16}, {"product_rev", 4}, {"scsi_sn", 36}, {"scsi_id", 36}};
@@ -45,7 +38,7 @@ private:
 
     void look(const ConfEntry& e) {
         const std::string quoted = "'" + e.value + "'";
-        if (e.key == "initiator-address" && !is_address_rule(e.value)) say(e, quoted + " is no address, no ADDRESS/BITS, and not ALL: it matches nobody");
+        if (e.key == "initiator-address" && e.value != "none" && !target::is_address_rule(e.value)) say(e, quoted + " is no address, no ADDRESS/BITS, and not ALL: it matches nobody");
         if (e.key == "initiator-name" && !config::safe_name(e.value)) say(e, quoted + " cannot be an initiator's name: it matches nobody");
         if (e.key == "backing-store" || e.key == "direct-store") {
             if (e.value[0] == '/' && !is_file_or_device(e.value)) say(e, quoted + " is neither file nor device");

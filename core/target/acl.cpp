@@ -75,4 +75,11 @@ bool address_matches(std::string_view rule, std::string_view address) {
     return true;
 }
 
+// A rule that would not even match its own address cannot be one.
+bool is_address_rule(std::string_view rule) {
+    std::string_view host = rule.substr(0, rule.rfind('/'));
+    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    return rule == "ALL" || address_matches(rule, host);
+}
+
 }  // namespace iscsi::target

@@ -27,5 +27,6 @@ private:
 };
 
 bool address_matches(std::string_view rule, std::string_view address);
+bool is_address_rule(std::string_view rule);        // false: it can match nobody
 
 }  // namespace iscsi::target

@@ -38,3 +38,8 @@ TEST_CASE("an initiator is admitted by address or by name; no rule admits nobody
     CHECK_FALSE(acl.remove_address("192.0.2.0/24"));
     CHECK_FALSE(acl.admits("iqn.2026-01.org.example:b", "192.0.2.1"));
 }
+
+TEST_CASE("an address rule that matches nobody is known as such") {
+    for (const char* rule : {"ALL", "192.0.2.1", "192.0.2.0/24", "2001:db8::1", "[2001:db8::]/64", "2001:db8::/64"}) CHECK(iscsi::target::is_address_rule(rule));
+    for (const char* rule : {"", "all", "192.0.2.999", "192.0.2.0/33", "192.0.2.0/", "/24", "2001:db8::/129", "host.example"}) CHECK_FALSE(iscsi::target::is_address_rule(rule));
+}
