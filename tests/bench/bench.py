@@ -43,6 +43,7 @@ def options():
 class Run:
     def __init__(self, o):
         self.o, self.begin = o, time.time()
+        self.load_before = os.getloadavg()[0]
         self.path = os.path.join(o.out, "bench.json")
         self.load, self.roof = os.path.join(o.build, "bench_load"), os.path.join(o.build, "bench_roof")
         self.report = {}
@@ -58,7 +59,7 @@ class Run:
                 f.write(block)
         model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
         self.report["machine"] = {"cpus": os.cpu_count(), "model": model, "kernel": os.uname().release, "mib": self.size >> 20} | {
-            k: v for k, v in self.report.get("machine", {}).items() if k in ("rounds", "seconds")}
+            k: v for k, v in self.report.get("machine", {}).items() if k in ("rounds", "seconds", "load_before")}
 
     def asked(self, name):
         return re.search(self.o.only, name) and not (self.o.without and re.search(self.o.without, name))
@@ -103,7 +104,7 @@ class Run:
         roofs = [Roof(self.roof, mode, self.image, 3280 + i) for i, mode in enumerate(ROOFS)] if "roof" in o.wanted else []
         try:
             if cells or "rounds" not in self.report["machine"]:
-                self.report["machine"] |= {"rounds": o.rounds, "seconds": o.seconds}
+                self.report["machine"] |= {"rounds": o.rounds, "seconds": o.seconds, "load_before": self.load_before}
             for name, args in cells:
                 self.keep("cells", name, measure.alternate(real + roofs, args, o.rounds, o.seconds, self.load, self.size))
             if fair:
