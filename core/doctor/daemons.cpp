@@ -68,7 +68,7 @@ void check_iscsid(const Options& options, State& state, Report& report) {
         return report.ok("iscsid\nanswers: ours, version %s, pid %d, %zu session%s", client->daemon_version().c_str(), client->daemon_pid(), sessions, plural(sessions));
     }
     if (client.error().code == int(initiator::InitiatorError::daemon_comm))
-        return report.warn("iscsid\nanother one answers (open-iscsi's?): our iscsiadm cannot talk to it\nsystemctl stop iscsid.socket iscsid; iscsid");
+        return report.warn("iscsid\n%s\nsystemctl stop iscsid.socket iscsid; iscsid", client.error().what.c_str());
     if (client.error().code != int(initiator::InitiatorError::daemon_not_connected))
         return report.fail("iscsid\n%s\nsystemctl restart iscsid (sessions stay)", client.error().what.c_str());
     if (why == EACCES || why == EPERM) return report.warn("iscsid\nmay not be asked by this user\nrun it as root");

@@ -65,5 +65,5 @@ iscsid; says "doctor: it is looked after again" '^ok    iscsid: answers' $D
 iscsiadm -m node -T $IQN --logout > /dev/null || bad "logout"; killall iscsid
 n=50; while $D | grep -q '^ok    iscsid: answers' && [ $n -gt 0 ]; do n=$((n-1)); sleep 0.1; done
 /host/sbin/iscsid -c /etc/iscsi/iscsid.conf -i /etc/iscsi/initiatorname.iscsi > /tmp/last 2>&1
-says "doctor: somebody else's iscsid" "^warn  iscsid: another one answers (open-iscsi's?)" $D
+says "doctor: somebody else's iscsid" "^warn  iscsid: the running iscsid is not this program's: pid [0-9]*, .*/iscsid" $D
 exit 0
