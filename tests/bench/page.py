@@ -136,8 +136,9 @@ def page(report, folder, link):
     body += sweeps(report.get("sweeps", {}), folder, link)
     m = report["machine"]
     missed = [f"- {where}: {g.line()}" for where, g in goals if not g.reached]
+    load = f"; load average before the run {m['load_before']:.1f}" if "load_before" in m else "; load average not recorded"
     head = ["# Benchmark", "", f"{m['cpus']} CPUs ({m['model']}), Linux {m['kernel']}, loopback, a file of {m['mib']} MiB in tmpfs, client on the same machine; {m.get('rounds', 0)} alternated rounds",
-            f"of {m.get('seconds', 0)} s, medians (CPU: the least round, noise only adds; memory: the most); load average before the run {m.get('load_before', 0):.1f}. `scripts/bench.sh --page` makes this page, `scripts/bench.sh --page --only REGEX`",
+            f"of {m.get('seconds', 0)} s, medians (CPU: the least round, noise only adds; memory: the most){load}. `scripts/bench.sh --page` makes this page, `scripts/bench.sh --page --only REGEX`",
             "runs single cells again. The roofs are servers with no protocol: `each` is pread and one send per answer, `gather` one send per wake-up, `sendfile` sendfile and splice,",
             "`map` a mapping of the file.", "", f"{len(goals) - len(missed)} of {len(goals)} figures asked for are reached." + (" Not reached:" if missed else ""), ""] + missed + [""]
     return "\n".join(head + body)
