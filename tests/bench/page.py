@@ -83,7 +83,7 @@ FAIR_BOUND_MS = 10
 
 def fair(report, all_goals):
     lines = ["## Fairness", "", f"4 KiB reads at depth 1 on one session while others stream. The bound we state: p99 within {FAIR_BOUND_MS} ms beside one stream of writes and one of reads,", "all on the same two CPUs, the streaming clients niced by 10 (it is the server's turns that are asked about). One turn of a connection is",
-             "at most 256 KiB in, and 256 KiB and a PDU out; what is above a few hundred µs is the scheduler's. Without it: the same in the guest, below.", ""]
+             "at most 256 KiB in, and 256 KiB and a PDU out; how much of the rest the scheduler takes was not measured apart; the same on an undisturbed CPU: in the guest, below.", ""]
     rows = [[s, k, number(v["p50_us"]), number(v["p99_us"]), number(v["stream_mib_s"])] for s, r in report.items() for k, v in r.items()]
     goals = [Goal(f"p99 {k}", v["p99_us"] / 1000, FAIR_BOUND_MS, more=False, unit=" ms") for k, v in report.get("ours", {}).items() if k != "alone"]
     all_goals += [("fairness", g) for g in goals]
