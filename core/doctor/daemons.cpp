@@ -93,7 +93,7 @@ void check_leftovers(const Options& options, const State& state, Report& report)
             report.warn("PID file\n%s names process %d, which is %s\nrm %s", pid_file.c_str(), pid, name.empty() ? "gone" : name.c_str(), pid_file.c_str());
     }
     const std::string socket = mgmt::tgt_socket_path(options.control_port);
-    if (!state.tgtd_runs && ::stat(socket.c_str(), &info) == 0 && !process_runs(at.proc, "tgtd"))
+    if (!state.tgtd_runs && !state.tgtd_hidden && ::stat(socket.c_str(), &info) == 0 && !process_runs(at.proc, "tgtd"))
         report.warn("control socket\n%s was left behind by a tgtd that is gone\nsystemctl start tgt (or rm %s)", socket.c_str(), socket.c_str());
     if (!report.worse_since(mark)) report.ok("locks and PID files\nnone left behind");
 }

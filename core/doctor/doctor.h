@@ -38,6 +38,7 @@ struct State {
     std::string initiator_name;             // empty: none
     std::vector<config::Record> nodes;
     bool iscsid_runs = false, tgtd_runs = false;
+    bool tgtd_hidden = false;               // this user may not ask it: it may run or not
     std::vector<mgmt::RunningTarget> targets;           // of the local tgtd
 };
 
@@ -64,8 +65,8 @@ Result<void> check_portals(const Options& options, const State& state, Report& r
 
 // ---- parts with a sense of their own, for tests
 
-// A login that failed: what it means and what to do.
-void report_login(Report& report, const initiator::SessionEnd& end, const initiator::LoginSettings& used, const char* target, const char* portal);
+// A login that failed: what it means and what to do. `by_url`: its user and secret are not those of a record.
+void report_login(Report& report, const initiator::SessionEnd& end, const initiator::LoginSettings& used, const char* target, const char* portal, bool by_url);
 
 // What the rules say to a new TCP connection to `port`: text of `nft list ruleset` or of iptables-save.
 enum class Passage : uint8_t { open, some, closed };        // some: only from certain addresses or interfaces, as far as can be seen

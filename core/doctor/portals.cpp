@@ -28,6 +28,7 @@ constexpr size_t max_portals = 64, max_logins = 64;
 struct LoginJob {
     std::string target;
     SessionConfig settings;
+    bool by_url = false;
 };
 
 struct Job {
@@ -209,7 +210,7 @@ private:
     void session_ended(Session&, const SessionEnd& end) override {
         const LoginJob& job = *job_.logins[login_];
         const ChapSettings& chap = job.settings.login.chap;
-        if (!up_) report_login(report, end, job.settings.login, job.target.c_str(), portal_);
+        if (!up_) report_login(report, end, job.settings.login, job.target.c_str(), portal_, job.by_url);
         else if (chap.account.user.empty()) report.ok("login %s at %s\nworks, without CHAP", job.target.c_str(), portal_);
         else report.ok("login %s at %s\nworks, CHAP as %s%s", job.target.c_str(), portal_, chap.account.user.c_str(), chap.target_account.user.empty() ? "" : ", mutual");
         up_ = false;
@@ -275,6 +276,7 @@ public:
         if (url.target_name.empty()) {
             job.discovery_chap.account = {url.user, url.password};
         } else if (SessionConfig* c = new_login(job, url.target_name)) {
+            job.logins.back()->by_url = true;
             *c = session_config(url, state_.initiator_name);
             complete(*c, job, url.target_name, url.initiator_name.empty() ? state_.initiator_name : url.initiator_name);
         }

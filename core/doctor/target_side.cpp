@@ -1,6 +1,7 @@
 // The target on this machine: tgtd, its targets and who may reach them, targets.conf.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <map>
 #include <set>
@@ -53,7 +54,7 @@ void check_target(const RunningTarget& t, Report& report) {
 
 void check_conf(const Options& options, const State& state, Report& report) {
     const std::string& path = options.places.targets_conf;
-    if (!exists(path)) return;
+    if (::access(path.c_str(), R_OK) != 0) return;         // not there, or check_records says so
     const config::ConfModel model = mgmt::checked_targets_conf(path);
     const size_t mark = report.mark(), count = model.targets.size();
     for (const config::ConfMistake& m : model.mistakes)
@@ -64,7 +65,7 @@ void check_conf(const Options& options, const State& state, Report& report) {
         if (!running) report.warn("targets.conf\n%s is in the file, but not in the running tgtd\ntgt-admin --update ALL", t.name.c_str());
     }
     if (!report.worse_since(mark)) report.ok("targets.conf\n%zu target%s, no mistake", count, plural(count));
-    if (state.tgtd_runs || !count) return;
+    if (state.tgtd_runs || state.tgtd_hidden || !count) return;
     const std::string holder = listener_of(options.places.proc, 3260);
     if (holder.empty()) report.fail("tgtd\ndoes not run, but targets.conf has %zu target%s\nsystemctl start tgt", count, plural(count));
     else report.fail("tgtd\ndoes not run, and port 3260 is taken by %s\nstop that, then: systemctl start tgt", holder.c_str());
@@ -89,6 +90,9 @@ void check_target_side(const Options& options, State& state, Report& report) {
         report.fail("tgtd\nhas its control socket, but does not answer: %s\nsee its log; kill -CONT $(pidof tgtd); systemctl restart tgt", answer.error().what.c_str());
     } else if (answer) {
         report.fail("tgtd\nanswers: %s\nsystemctl restart tgt", mgmt::tgt_code_text(answer->code));
+    } else if (const std::string socket = mgmt::tgt_socket_path(options.control_port); exists(socket) && ::access(socket.c_str(), W_OK) != 0) {
+        state.tgtd_hidden = true;
+        report.warn("tgtd\nmay not be asked by this user\nrun it as root");
     }
     check_conf(options, state, report);
 }

@@ -277,7 +277,7 @@ Result<LoadResult> Load::run() {
         if (stopping && now - stopped_ns >= grace_ns) return Error{0, std::to_string(in_flight) + " commands are not answered", ""};
     }
     ::getrusage(RUSAGE_SELF, &after);
-    if (!failure.empty()) return Error{0, failure, ended() ? streams_[0]->why : ""};
+    if (!failure.empty()) return Error{0, failure + (ended() && !streams_[0]->why.empty() ? ": " + streams_[0]->why : ""), ""};
     for (auto& s : streams_) s->session.logout();
     for (auto& s : streams_)
         while (!s->ended) loop->run_once(1000);

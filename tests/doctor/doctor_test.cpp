@@ -216,12 +216,16 @@ TEST_CASE("a login that failed tells which half of CHAP, which rule, which name"
         used.chap.account = {r.user, Secret(r.secret)};
         used.chap.target_account.user = r.target_user;
         Report report;
-        report_login(report, end, used, "iqn.2026-01.test:disk1", "192.0.2.1:3260");
+        report_login(report, end, used, "iqn.2026-01.test:disk1", "192.0.2.1:3260", false);
         REQUIRE(report.findings().size() == 1);
         CAPTURE(worst(report));
         CHECK(has(worst(report), r.says));
         CHECK(report.count(Level::fail) == 1);
         if (*r.secret) CHECK_FALSE(has(worst(report) + report.findings()[0].fix, r.secret));
+        Report of_url;
+        report_login(of_url, end, used, "iqn.2026-01.test:disk1", "192.0.2.1:3260", true);
+        CHECK(has(worst(of_url), r.says));
+        CHECK_FALSE(has(of_url.findings()[0].fix, "-o update"));           // there may be no record of it
     }
 }
 
