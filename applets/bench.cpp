@@ -8,12 +8,14 @@
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
 #include "applets/units.h"
+#include "core/config/records.h"
 #include "core/initiator/load.h"
 
 namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
+using config::json_string;
 
 constexpr cli::Option options[] = {
     {'w', "rw", cli::Arg::required, "MODE", "randread (default), randwrite, randrw, read, write or rw (sequential)"},

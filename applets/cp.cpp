@@ -9,6 +9,7 @@
 #include "applets/applet.h"
 #include "applets/daemon.h"
 #include "applets/initiator_tool.h"
+#include "applets/units.h"
 #include "core/initiator/copy.h"
 
 namespace iscsi::applets {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "applets/units.h"
 #include "core/base/log.h"
 #include "core/config/iscsid_conf.h"
 #include "core/config/node_records.h"
@@ -74,27 +75,6 @@ Result<initiator::Url> disk_url(const std::string& text, bool needs_lun) {
     return url;
 }
 
-std::optional<uint64_t> parse_size(const std::string& text) {
-    if (text.empty() || text[0] < '0' || text[0] > '9') return {};
-    char* end = nullptr;
-    errno = 0;
-    unsigned long long n = std::strtoull(text.c_str(), &end, 10);
-    if (errno) return {};
-    unsigned shift = 0;
-    switch (*end) {
-    case 'k': case 'K': shift = 10; break;
-    case 'm': case 'M': shift = 20; break;
-    case 'g': case 'G': shift = 30; break;
-    case 't': case 'T': shift = 40; break;
-    case '\0': return n;
-    default: return {};
-    }
-    end++;
-    if (!std::strcmp(end, "iB") || !std::strcmp(end, "B")) end += std::strlen(end);
-    if (*end || n > (UINT64_MAX >> shift)) return {};
-    return n << shift;
-}
-
 void hide_secrets(int argc, char** argv) {
     for (int i = 1; i < argc; i++) {
         if (!initiator::is_url(argv[i])) continue;
@@ -106,21 +86,6 @@ void hide_secrets(int argc, char** argv) {
         target += std::strlen("target_password=");
         std::memset(target, 'x', std::strcspn(target, "&"));
     }
-}
-
-std::string json_string(std::string_view text) {
-    std::string s = "\"";
-    for (char c : text) {
-        if (c == '"' || c == '\\') s += '\\';
-        if (static_cast<unsigned char>(c) < 0x20) {
-            char escape[8];
-            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(c));
-            s += escape;
-        } else {
-            s += c;
-        }
-    }
-    return s + "\"";
 }
 
 }  // namespace iscsi::applets

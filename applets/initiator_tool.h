@@ -43,12 +43,7 @@ int tool_error(const cli::Interface& interface, const std::string& text);
 // A URL that names target and LUN, or an error that says what is missing.
 Result<initiator::Url> disk_url(const std::string& text, bool needs_lun = true);
 
-// "4k", "64M", "1.5" is refused; powers of 1024. Nothing if it is no size.
-std::optional<uint64_t> parse_size(const std::string& text);
-
 // Wipes what follows '%' in URLs among the arguments, so that ps does not show it for longer than needed.
 void hide_secrets(int argc, char** argv);
-
-std::string json_string(std::string_view text);
 
 }  // namespace iscsi::applets

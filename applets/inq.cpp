@@ -4,12 +4,14 @@
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
+#include "core/config/records.h"
 #include "core/initiator/remote_lun.h"
 
 namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
+using config::json_string;
 
 constexpr cli::Option options[] = {
     {0, "vpd", cli::Arg::optional, "PAGE", "vital product data: that page (hex), or all of them"},

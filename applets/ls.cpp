@@ -5,6 +5,7 @@
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
+#include "core/config/records.h"
 #include "core/initiator/discovery.h"
 #include "core/initiator/remote_lun.h"
 
@@ -12,6 +13,7 @@ namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
+using config::json_string;
 
 constexpr cli::Option options[] = {
     {'s', "show-luns", cli::Arg::none, nullptr, "log in to each target and list its logical units"},

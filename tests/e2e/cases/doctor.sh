@@ -83,6 +83,7 @@ if command -v setpriv > /dev/null; then
   chmod 755 "$E2E_WORK" "$E2E_WORK/.." 2>/dev/null; cp "$d/iscsi" /run/iscsi
   setpriv --reuid 65534 --clear-groups /run/iscsi doctor > "$E2E_LOG/said" 2>&1; rc=$?
   equal "as another user: what it may not read is no failure" "$rc $(grep -c '^warn .*may not be read by this user' "$E2E_LOG/said")" "0 1"
+  equal "as another user: a tgtd that may not be asked is not a dead one" "$(grep -cE 'tgtd: may not be asked|left behind by a tgtd' "$E2E_LOG/said") $(grep -c 'tgtd: may not be asked' "$E2E_LOG/said")" "1 1"
 fi
 record node.startup automatic
 says "automatic nodes, but no iscsid" 1 '^FAIL  iscsid: does not run, and 1 of the records'
