@@ -205,8 +205,8 @@ bool File::splices(uint64_t offset, size_t length) {
 }
 
 // By reference: what a WRITE changes while the bytes are in the socket's queue may show in the READ that sent them. SBC-3
-// promises no order between commands that are in the task set at the same time; and whoever has the status of the READ has its
-// data, so a later WRITE cannot show. What is digested must be what is sent, so with DataDigest the transport copies.
+// promises no order between SIMPLE commands that are in the task set at the same time (sessions with ORDERED ones do not send by
+// reference); and whoever has the status of the READ has its data, so a later WRITE cannot show. What is digested must be what is sent, so with DataDigest the transport copies.
 FileRange File::in_file(uint64_t offset, size_t length) {
     if (length < send_from || !inside(offset, length) || sendable_ == Answer::no) return {};
     if (!in_memory_ && !cache_.holds(fd_.get(), size(), offset, length)) return {};

@@ -76,6 +76,7 @@ void Connection::pump() {
 }
 
 // Sends pieces in order until the socket takes no more: the bytes it took, or -1 with errno. One call where all is memory.
+// sendfile() has no MSG_NOSIGNAL: the process ignores SIGPIPE.
 ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiece> files) {
     if (files.empty()) {
         msghdr message{};

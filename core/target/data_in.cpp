@@ -1,6 +1,7 @@
 // SCSI Data-In and SCSI Response, RFC 7143 §11.7, §11.4: what a task sends. Good status rides on the last Data-In PDU
 // (phase collapse). A cached piece of a medium read is read straight into the send batch, behind its header; or, where the
-// store has it in memory or in the page cache, it is sent from there.
+// store has it in memory or in the page cache, it is sent from there: not to who sends ORDERED commands, because one that follows
+// may change what the socket still refers to.
 #include <algorithm>
 
 #include "core/target/connection.h"
@@ -117,7 +118,7 @@ bool Connection::produce_medium_read(Task& task) {
             batch.refer(data_in_header(task, length, last), piece, digests_, std::move(keep));
             continue;
         }
-        if (length >= min_in_place && !digests_.data) {
+        if (length >= min_in_place && !digests_.data && !session_->ordered_seen) {
             if (MutableBytes place = c.lu->in_place(c, task.sent, length); place.size() == length) {
                 if (last && !finished_read(task)) return true;
                 count_data_in();

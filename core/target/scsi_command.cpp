@@ -70,6 +70,7 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
     if (!final && params.initial_r2t) return reject(RejectReason::protocol_error, bhs);
     if (header.opcode & wire::immediate_bit && session_->tasks() > session_->window.last_max_cmd_sn() - session_->window.exp_cmd_sn() + 64)
         return reject(RejectReason::immediate_command_reject, bhs);
+    session_->ordered_seen |= scsi::TaskAttribute(header.flags & C::attribute_mask) == scsi::TaskAttribute::ordered;
     return put_aside(header, ahs, data) || start(header, ahs, data);
 }
 

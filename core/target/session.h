@@ -67,6 +67,7 @@ public:
     CommandWindow window;
     std::vector<Connection*> connections;
     uint32_t next_ttt = 0;
+    bool ordered_seen = false;                      // this initiator relies on order between its commands
 
 private:
     static constexpr size_t buckets = 64;

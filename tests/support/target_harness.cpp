@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "core/scsi/disk.h"
@@ -12,6 +13,7 @@
 namespace iscsi::target {
 
 TestTarget::TestTarget(ServerOptions options, std::shared_ptr<store::Store> medium) {
+    ::signal(SIGPIPE, SIG_IGN);         // as the daemons do
     server = std::move(*Server::create(directory, std::move(options)));
     REQUIRE(server->add_portal("127.0.0.1", 0));
     std::string portal = server->portals().front();

@@ -43,7 +43,7 @@ struct Fixture {
         scsi::DiskOptions disk;
         disk.identity = {1, 2, target_iqn, "host"};
         REQUIRE(target.target->router.add(2, scsi::Disk::over(file, disk)));
-        keys.insert(keys.end(), {"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144", "ImmediateData=No"});
+        keys.insert(keys.end(), {"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144"});
         REQUIRE(client.login(keys) == 0);
         client.drop_attentions();
         auto c = client.command({0});
@@ -80,7 +80,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("a command that waited starts while another one's payload comes in") {
-    Fixture f({"InitialR2T=No", "FirstBurstLength=4096"});
+    Fixture f({"InitialR2T=No", "FirstBurstLength=4096", "ImmediateData=No"});
     auto data = pattern(burst, 5), waited = pattern(4096, 77);
     f.target.store->cold = true;
     f.target.store->hang();
@@ -110,7 +110,7 @@ TEST_CASE("a command that waited starts while another one's payload comes in") {
 TEST_CASE("a digested payload of an aborted task is still checked in whole, and the session goes on") {
     for (bool with_error : {false, true}) {
         CAPTURE(with_error);
-        Fixture f({"DataDigest=CRC32C", "InitialR2T=Yes"});
+        Fixture f({"DataDigest=CRC32C", "InitialR2T=Yes", "ImmediateData=No"});
         f.client.data_digest = true;
         auto data = pattern(burst, 5);
         f.begin_write(lun1);
@@ -138,7 +138,7 @@ TEST_CASE("a digested payload of an aborted task is still checked in whole, and 
 TEST_CASE("a stream that ends while the pipe has no slot left ends the connection") {
     for (bool reset : {false, true}) {
         CAPTURE(reset);
-        Fixture f({"InitialR2T=Yes"});
+        Fixture f({"InitialR2T=Yes", "ImmediateData=No"});
         f.begin_write();
         for (int i = 0; i < 64; i++) {
             const uint8_t byte = uint8_t(i);
@@ -159,7 +159,7 @@ TEST_CASE("a stream that ends while the pipe has no slot left ends the connectio
 TEST_CASE("urgent data in a payload is passed over, and nobody spins") {
     for (size_t before : {0u, 1u, 5000u}) {
         CAPTURE(before);
-        Fixture f({"InitialR2T=Yes"});
+        Fixture f({"InitialR2T=Yes", "ImmediateData=No"});
         auto data = pattern(burst, 5);
         f.begin_write();
         f.client.send_raw(Bytes(data).first(before));
@@ -168,5 +168,35 @@ TEST_CASE("urgent data in a payload is passed over, and nobody spins") {
         f.client.send_raw(Bytes(data).subspan(before));
         CHECK(f.client.expect<ScsiResponse>().status == 0);
         CHECK(f.on(*f.file, 0, burst) == data);
+    }
+}
+
+TEST_CASE("an ORDERED WRITE behind a READ does not show in the READ's data, also while that is on its way") {
+    for (uint64_t lun : {lun1, lun2}) {
+        CAPTURE(lun);
+        Fixture f({"InitialR2T=Yes", "ImmediateData=Yes"});
+        auto ordered = [&](wire::ScsiCommand c) {
+            c.flags = uint8_t((c.flags & 0xf8) | 2);
+            c.lun = lun;
+            return c;
+        };
+        f.client.send(ordered(f.client.command({0})));
+        CHECK(f.client.expect<ScsiResponse>().status == 0);
+        const auto before = pattern(burst, 9);
+        (lun == lun1 ? f.target.store : f.file)->try_write(before, 0);
+        auto c = f.client.read(0, burst / 512);
+        c.lun = lun;
+        f.client.send(c);
+        f.target.turn();
+        f.client.send(ordered(f.client.write(burst / 512 - 1, 1)), pattern(512, 1));
+        f.target.turn();
+        std::vector<uint8_t> data, piece;
+        while (data.size() < burst) {
+            CHECK(f.client.expect<DataIn>(&piece).status == 0);
+            data.insert(data.end(), piece.begin(), piece.end());
+        }
+        CHECK(data == before);
+        CHECK(f.client.expect<ScsiResponse>().status == 0);
+        CHECK(f.on(lun == lun1 ? *f.target.store : *f.file, burst - 512, 512) == pattern(512, 1));
     }
 }
