@@ -21,22 +21,6 @@ name_of() { case $1 in arm64) echo aarch64;; *) echo "$1";; esac; }
 qemu_of() { case $1 in arm64) echo aarch64;; armhf) echo arm;; ppc64el) echo ppc64le;; *) echo "$1";; esac; }
 multiarch_of() { case $1 in i386) echo i386-linux-gnu;; *) triplet_of "$1";; esac; }
 
-# libcrypto.a and libboost_program_options.a with their headers, out of Debian's packages for architecture $1 into $2.
-sysroot() {
-    local apt=$2/apt multiarch; multiarch=$(multiarch_of "$1")
-    [ -e "$2/usr/lib/$multiarch/libcrypto.a" ] && [ -e "$2/usr/lib/$multiarch/libboost_program_options.a" ] && return 0
-    mkdir -p "$apt"/{lists/partial,cache/archives/partial,sources} "$2/debs"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${DEBIAN_MIRROR:-http://deb.debian.org/debian} bookworm main" > "$apt/sources.list"
-    : > "$apt/status"
-    local options=(-q -o APT::Architecture="$1" -o APT::Architectures="$1" -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root)
-    apt-get "${options[@]}" update > "$apt/log" 2>&1 || { tail -n 5 "$apt/log" >&2; return 1; }
-    (cd "$2/debs" && apt-get "${options[@]}" download libssl-dev libboost1.74-dev libboost-program-options1.74-dev) >> "$apt/log" 2>&1 ||
-        { tail -n 5 "$apt/log" >&2; return 1; }
-    for deb in "$2"/debs/*.deb; do dpkg-deb -x "$deb" "$2"; done
-    rm -rf "$2/debs" "$apt"
-}
-
 build() { # ARCHITECTURE
     local triplet dir=$base/$1 root=$base/$1/sysroot qemu emulator=() launcher=() multiarch targets=iscsi
     triplet=$(triplet_of "$1"); multiarch=$(multiarch_of "$1")
@@ -44,7 +28,8 @@ build() { # ARCHITECTURE
         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "g++-$triplet" qemu-user-static < /dev/null > /dev/null
     fi
     command -v "$triplet-g++" > /dev/null || { echo "cross.sh: $triplet-g++ is not there: apt-get install g++-$triplet" >&2; return 1; }
-    sysroot "$1" "$root"
+    [ -e "$root/usr/lib/$multiarch/libcrypto.a" ] && [ -e "$root/usr/lib/$multiarch/libboost_program_options.a" ] ||
+        "$top/scripts/packaging/foreign_debs.sh" "$1" "$root" libssl-dev libboost1.74-dev libboost-program-options1.74-dev
     qemu=$(command -v "qemu-$(qemu_of "$1")-static" || :)
     [ -n "$qemu" ] && emulator=(-DCMAKE_CROSSCOMPILING_EMULATOR="$qemu")
     command -v ccache > /dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)

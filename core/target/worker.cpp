@@ -1,6 +1,7 @@
 #include "core/target/worker.h"
 
 #include <fcntl.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,13 @@ constexpr size_t max_pooled = 256;
 constexpr size_t landing_size = 256 * 1024;     // the MaxRecvDataSegmentLength we declare
 constexpr size_t max_landings = 4;
 constexpr size_t keep_parameters = 4096;        // a pooled task keeps at most this much of a parameter list's memory
+}
+
+size_t cold_bytes_here() {
+    constexpr uint64_t least = 512 * 1024, most = 4 * 1024 * 1024;
+    struct sysinfo here {};
+    if (::sysinfo(&here) != 0) return most;
+    return size_t(std::clamp<uint64_t>(uint64_t(here.totalram) * here.mem_unit / 32, least, most));
 }
 
 Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l)

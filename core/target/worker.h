@@ -21,11 +21,13 @@ namespace iscsi::target {
 class Connection;
 class Session;
 
+size_t cold_bytes_here();       // 4 MiB; on a board of little memory, a part of it
+
 struct ServerOptions {
     unsigned threads = 1;
     size_t receive_buffer = 256 * 1024;     // per worker, shared by its connections
     size_t send_arena = 512 * 1024;         // per worker, likewise
-    size_t max_cold_bytes = 4 * 1024 * 1024;// per worker: memory of transfers that wait for a disk
+    size_t max_cold_bytes = cold_bytes_here();  // per worker: memory of transfers that wait for a disk
     unsigned max_connections = 4096;        // per process
     unsigned login_timeout_s = 15;
     unsigned discovery_timeout_s = 60;      // a discovery session that asks nothing
