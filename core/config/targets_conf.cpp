@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,6 +124,11 @@ public:
                     mistake(place(s, line, 0), "there is no block for " + std::string(t) + " to close");
                     continue;
                 }
+                // Config::General closes what is open, whatever stands here.
+                const Open& closed = open.back();
+                const std::string closing(t.substr(2, std::min(t.find_first_of(" \t>"), t.size()) - 2));
+                if (::strcasecmp(closing.c_str(), closed.key.c_str()) != 0)
+                    mistake(place(s, line, 0), std::string(t) + " closes <" + closed.key + "> of line " + std::to_string(closed.place.line), 1, true);
                 open.pop_back();
                 block = open.empty() ? &into : open.back().block;
             } else if (t.size() > 2 && t.starts_with('<') && t.ends_with('>')) {
@@ -149,8 +155,8 @@ private:
     };
 
     static ConfPlace place(const Source& s, const Line& line, size_t at) { return {s.name, line.number, unsigned(line.column + at)}; }
-    void mistake(ConfPlace at, std::string what, int exit_code = 255) {
-        if (out_.mistakes.size() < 1000) out_.mistakes.push_back({std::move(at), std::move(what), true, exit_code});
+    void mistake(ConfPlace at, std::string what, int exit_code = 255, bool minor = false) {
+        if (out_.mistakes.size() < 1000) out_.mistakes.push_back({std::move(at), std::move(what), !minor, exit_code, minor});
     }
 
     static bool raw(Source& s, std::string_view& line) {

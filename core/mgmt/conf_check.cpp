@@ -48,6 +48,7 @@ private:
             const std::string_view meant = nearest(e.value, types);
             say(e, "there is no bs-type " + quoted + (meant.empty() ? "; rdwr, aio, null and ram are there" : "; did you mean '" + std::string(meant) + "'?"));
         }
+        if ((e.key == "nop_interval" || e.key == "nop_count") && e.value.find_first_not_of("0123456789") != std::string::npos) say(e, quoted + " is no number: 0 is taken");
         for (const Length& l : lengths)
             if (e.key == l.key && e.value.size() > l.most) say(e, "'" + e.key + "' holds " + std::to_string(l.most) + " characters, the rest is cut off", true);
         if (e.key == "incominguser" || e.key == "outgoinguser") {

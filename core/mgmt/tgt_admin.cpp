@@ -159,7 +159,7 @@ TgtAdmin::Done TgtAdmin::load(const std::string& path) {
     conf_ = config::model_of(config::read_targets_conf(path));
     for (const auto& m : conf_.mistakes) {
         if (m.fatal) io_.complain("tgt-admin: " + m.message());
-        else comment("# " + m.message());
+        else if (!m.minor) comment("# " + m.message());
     }
     if (const auto* m = conf_.fatal()) return Failed{m->exit_code};
     if (conf_.ignore_errors) options_.ignore_errors = true;

@@ -54,7 +54,9 @@ TEST_CASE("keys and values in every spelling") {
 TEST_CASE("blocks nest, merge by name, and are closed by any tag") {
     auto conf = parse("<target iqn.a>\n backing-store /1\n</target>\n<target iqn.b>\n <backing-store \"/my disk\">\n  lun 3\n </foo>\n</target>\n"
                       "<target iqn.a>\n backing-store /2\n</target>\n<target iqn.c/>\n");
-    CHECK(conf.mistakes.empty());
+    REQUIRE(conf.mistakes.size() == 1);             // a tag of another name is told, no more
+    CHECK(conf.mistakes[0].message() == "t.conf:7:2: </foo> closes <backing-store> of line 5");
+    CHECK_FALSE(conf.mistakes[0].fatal);
     auto targets = conf.root.all("target");
     REQUIRE(targets.size() == 3);
     CHECK(targets[0]->block->all("backing-store").size() == 2);

@@ -21,6 +21,8 @@ TEST_CASE("what is hardly meant in targets.conf is named with its place") {
         {"vendor_id ACME-AND-SONS", "holds 8 characters", true},
         {"incominguser alice short", "the secret has 5 bytes", true},
         {"incominguser alice alicesecret12", "", false},
+        {"nop_interval 5", "", false},
+        {"nop_interval 5s", "'5s' is no number", false},
         {"MaxBurstLength 8k", "'MaxBurstLength' cannot be '8k'", false},
     };
     TempDir dir;
@@ -42,4 +44,9 @@ TEST_CASE("what is hardly meant in targets.conf is named with its place") {
     const config::ConfModel twice = mgmt::checked_targets_conf(dir / "t.conf");
     REQUIRE(twice.mistakes.size() == 1);
     CHECK(twice.mistakes[0].message().find("is there twice") != std::string::npos);
+    REQUIRE(bool(replace_file(dir / "t.conf", "<target iqn.2026-01.test:x>\n  backing-store " + (dir / "disk") + "\n</targte>\n", 0600)));
+    const config::ConfModel misspelt = mgmt::checked_targets_conf(dir / "t.conf");
+    REQUIRE(misspelt.mistakes.size() == 1);
+    CHECK(misspelt.mistakes[0].message().find("3:1: </targte> closes <target> of line 1") != std::string::npos);
+    CHECK_FALSE(misspelt.fatal());                          // tgt takes it
 }
