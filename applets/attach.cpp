@@ -11,6 +11,7 @@
 #include "applets/applet.h"
 #include "applets/daemon.h"
 #include "applets/initiator_tool.h"
+#include "applets/units.h"
 #include "core/base/file.h"
 #include "core/base/log.h"
 #include "core/initiator/nbd_server.h"
@@ -192,6 +193,7 @@ int attach_main(int argc, char** argv) {
     harden_process();
     auto loop = io::Loop::create();
     if (!loop) return tool_error(attach_interface, loop.error().text());
+    (*loop)->set_busy_poll(default_busy_poll_us());
     Attachment attachment(**loop, config);
     auto signals = Signals::create(**loop, [&](int number) {
         if (number != SIGHUP) attachment.detach();

@@ -122,6 +122,7 @@ int bench_main(int argc, char** argv) {
     plan.depth = unsigned(depth);
     plan.sessions = unsigned(sessions);
     plan.discard = !p.has("copy");
+    plan.busy_poll_us = default_busy_poll_us();
 
     rlimit files{};
     if (sessions > 500 && ::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < sessions + 32) {

@@ -236,6 +236,7 @@ int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
     } else {
         server_options.threads = default_threads();
     }
+    server_options.busy_poll_us = default_busy_poll_us();
     const bool json = p.has("json"), once = p.has("once");
     target::Server* running = nullptr;
     server_options.on_event = [&](const char* event, const target::SessionRecord& session) {

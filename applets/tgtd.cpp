@@ -35,7 +35,7 @@ constexpr cli::Option options[] = {
     {'C', "control-port", Arg::required, "N", "number of the control socket (0): several daemons can run"},
     {'t', "nr_iothreads", Arg::required, "N", "threads for requests that wait for a disk (16)"},
     {'T', "threads", Arg::required, "N", "event loops that serve sessions (one per core)"},
-    {0, "busy-poll", Arg::required, "US", "look for more work that long before sleeping (0): lower latency for a core's time"},
+    {0, "busy-poll", Arg::required, "US", "look for work up to that long before sleeping, while it comes that soon (100; one core: 0)"},
     {0, "congestion", Arg::required, "NAME", "TCP congestion control; system, or auto (auto): no pacing of peers within 1 ms"},
     {'p', "pid-file", Arg::required, "PATH", "write the process id there, when in the background"},
     {'d', "debug", Arg::required, "LEVEL", "1: log more"},
@@ -56,7 +56,7 @@ constexpr cli::Interface interface = {
 
 struct Settings {
     int control_port = 0;
-    unsigned io_threads = 16, threads = 0, busy_poll_us = 0;
+    unsigned io_threads = 16, threads = 0, busy_poll_us = default_busy_poll_us();
     std::string congestion = "auto";
     bool foreground = false, no_daemon = false, debug = false;
     std::string pid_file, config, metrics;
@@ -156,7 +156,7 @@ int parse(int argc, char** argv, Settings& s) {
             else if (!std::strcmp(item.option->long_name, "iscsi")) wrong = parse_iscsi(item.value, s);
             else if (!std::strcmp(item.option->long_name, "metrics")) s.metrics = item.value;
             else if (!std::strcmp(item.option->long_name, "congestion")) wrong = congestion(item.value, s);
-            else if (!std::strcmp(item.option->long_name, "busy-poll")) wrong = number("--busy-poll", item.value, 0, 1'000'000, n), s.busy_poll_us = unsigned(n);
+            else if (!std::strcmp(item.option->long_name, "busy-poll")) wrong = number("--busy-poll", item.value, 0, 1000, n), s.busy_poll_us = unsigned(n);
             break;
         }
         if (wrong) return wrong;

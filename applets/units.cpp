@@ -94,4 +94,6 @@ unsigned default_threads() {
     return n < 1 ? 1 : n > 16 ? 16 : unsigned(n);
 }
 
+unsigned default_busy_poll_us() { return default_threads() > 1 ? 100 : 0; }
+
 }  // namespace iscsi::applets

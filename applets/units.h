@@ -13,5 +13,6 @@ std::optional<uint64_t> parse_duration(std::string_view text);      // seconds: 
 std::string format_size(uint64_t bytes);                            // "64.0 MiB"
 std::string time_of_day();                                          // "17:04:59", local
 unsigned default_threads();                                         // one per core this process may use, 16 at most
+unsigned default_busy_poll_us();                                    // io::Loop::set_busy_poll(): a core to spare is worth a lower latency
 
 }  // namespace iscsi::applets

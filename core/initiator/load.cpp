@@ -251,6 +251,7 @@ Result<LoadResult> Load::run() {
     TRY_VOID(prepare());
     loop_ = TRY(io::Loop::create());
     io::Loop* const loop = loop_.get();
+    loop->set_busy_poll(plan.busy_poll_us);
     TRY_VOID(connect(*loop));
     rusage before{}, after{};
     begin_ns = now_ns();

@@ -41,6 +41,7 @@ struct LoadPlan {
     uint64_t range = 0;                 // bytes from the start of the unit; 0: all of it
     bool discard = true;                // what is read is not copied out of the socket
     uint64_t seed = 1;
+    unsigned busy_poll_us = 0;          // io::Loop::set_busy_poll()
 };
 
 struct LoadResult {

@@ -1,5 +1,6 @@
 #include "core/io/loop.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -141,14 +142,21 @@ int Loop::wait_ms(int limit) const {
 }
 
 int Loop::wait(epoll_event* events, int most, int limit_ms) {
-    if (busy_poll_us_ && limit_ms != 0) {
-        const uint64_t until = clock_us() + busy_poll_us_;
-        do {
-            if (int n = ::epoll_wait(epoll_.get(), events, most, 0); n != 0) return n;
-        } while (clock_us() < until);
-        limit_ms = wait_ms(limit_ms);
+    if (!window_.enabled() || limit_ms == 0) return ::epoll_wait(epoll_.get(), events, most, limit_ms);
+    const uint64_t begin = clock_us();
+    uint64_t now = begin;
+    int n = 0;
+    while (n == 0 && now - begin < window_.us()) {
+        n = ::epoll_wait(epoll_.get(), events, most, 0);
+        if (n == 0) ::sched_yield();            // who looks for work takes nobody's time who has some
+        now = clock_us();
     }
-    return ::epoll_wait(epoll_.get(), events, most, limit_ms);
+    if (n == 0) {
+        n = ::epoll_wait(epoll_.get(), events, most, limit_ms);
+        now = clock_us();
+    }
+    window_.waited(now - begin);
+    return n;
 }
 
 void Loop::run_once(int timeout_ms) {

@@ -11,6 +11,7 @@
 
 #include "core/base/fd.h"
 #include "core/base/result.h"
+#include "core/io/poll_window.h"
 
 struct epoll_event;
 
@@ -81,9 +82,8 @@ public:
     void run();              // until stop()
     void run_once(int timeout_ms);
     void stop();             // thread safe
-    // After a wake-up, looks for more events without sleeping for that long, us; 0: never. What it saves is the time the system
-    // takes to wake a thread, at the price of a core.
-    void set_busy_poll(unsigned us) { busy_poll_us_ = us; }
+    // Before it sleeps, looks for more events for up to that long, us, while they come that soon; 0: never. Timers may be late by it.
+    void set_busy_poll(unsigned most_us) { window_ = PollWindow(most_us); }
     bool stopping() const { return stop_.load(std::memory_order_relaxed); }
 
     uint64_t now_ms() const { return now_ms_; }      // CLOCK_MONOTONIC, as of this wake-up
@@ -100,7 +100,7 @@ private:
     int wait(epoll_event* events, int most, int limit_ms);
 
     Fd epoll_, wake_;
-    unsigned busy_poll_us_ = 0;
+    PollWindow window_;
     uint64_t now_ms_ = 0;
     std::multimap<uint64_t, Timer*> timers_;
     std::vector<Deferred*> deferred_, running_deferred_;

@@ -30,7 +30,7 @@ class UnderCallgrind(servers.TgtLike):
         self.out = os.path.join(work, "callgrind.out")
         wrapper = os.path.join(work, "tgtd.sh")
         with open(wrapper, "w") as f:
-            f.write(f"#!/bin/sh\nexec valgrind --tool=callgrind --callgrind-out-file={self.out} {daemon} -T 1 \"$@\"\n")
+            f.write(f"#!/bin/sh\nexec valgrind --tool=callgrind --callgrind-out-file={self.out} {daemon} -T 1 --busy-poll 0 \"$@\"\n")
         os.chmod(wrapper, 0o755)
         servers.TgtLike.__init__(self, wrapper, admin, image, 1)
 
