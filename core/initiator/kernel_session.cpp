@@ -202,7 +202,7 @@ void KernelSession::on_login_failed() {
         move(ConnectionEvent::login_failed);
         redirect_ = {f.host, f.port};
         if (f.permanent) moved_ = redirect_;
-        log::info("%s: the target has moved %s to %s:%u", settings_.target_name.c_str(), f.permanent ? "for good" : "for now",
+        log::info("%s: the target has moved %s to %s:%u", settings_.target_name.c_str(), f.permanent ? "for good" : "temporarily",
                   f.host.c_str(), f.port);
         work_ = Work::redirect;
         attempts_--;

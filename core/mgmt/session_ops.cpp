@@ -162,8 +162,8 @@ IscsidMessage reply(const IscsidMessage& request, InitiatorError error, const st
     if (!message.empty()) m.add("message", message);
     return m;
 }
-// Only what an answer needs.
-IscsidMessage stub(const IscsidMessage& request) {
+// What an answer takes from its request: kind and tag. Kept instead of the request, which may hold a record with its secrets.
+IscsidMessage envelope(const IscsidMessage& request) {
     IscsidMessage m;
     m.kind = request.kind;
     m.tag = request.tag;
@@ -214,7 +214,7 @@ void SessionOps::handle(Client& client, const IscsidMessage& request) {
     case IscsidRequest::sync:
         if (engine_.settled()) break;
         if (waiting_.size() >= max_waiting) waiting_.erase(waiting_.begin());
-        waiting_.emplace_back(client.number, stub(request));
+        waiting_.emplace_back(client.number, envelope(request));
         return;
     default: out = reply(request, InitiatorError::invalid_request, "this iscsid does not know the request"); break;
     }
@@ -234,7 +234,7 @@ void SessionOps::login(Client& client, const IscsidMessage& request) {
     const bool wait = request.number("wait").value_or(1) != 0, multiple = request.number("multiple").value_or(0) != 0;
     const uint64_t limit = request.number("time_limit_ms").value_or(0), number = client.number;
     engine_.login(std::move(*settings), multiple, limit,
-                  [this, number, wait, asked = stub(request)](InitiatorError error, const std::string& message, uint32_t sid, int host) {
+                  [this, number, wait, asked = envelope(request)](InitiatorError error, const std::string& message, uint32_t sid, int host) {
                       if (wait) reply_to(number, asked, error, message, sid, host);
                   });
     if (!wait) client.send(reply(request, InitiatorError::none));
@@ -244,7 +244,7 @@ void SessionOps::logout(Client& client, const IscsidMessage& request) {
     auto sid = request.number("sid");
     if (!sid) return client.send(reply(request, InitiatorError::invalid, "no sid"));
     const bool force = request.number("force").value_or(0) != 0;
-    engine_.logout(*sid, force, [this, number = client.number, asked = stub(request)](InitiatorError error, const std::string& message) {
+    engine_.logout(*sid, force, [this, number = client.number, asked = envelope(request)](InitiatorError error, const std::string& message) {
         reply_to(number, asked, error, message);
     });
 }
@@ -271,7 +271,7 @@ void SessionOps::stats(IscsidMessage& out, uint32_t sid) {
 void SessionOps::rescan(Client& client, const IscsidMessage& request, uint32_t sid) {
     initiator::KernelSession* s = engine_.find(sid);
     if (!s) return client.send(reply(request, InitiatorError::session_not_found));
-    auto job = std::make_unique<initiator::ScanJob>(loop_, [this, number = client.number, asked = stub(request)] {
+    auto job = std::make_unique<initiator::ScanJob>(loop_, [this, number = client.number, asked = envelope(request)] {
         reply_to(number, asked, InitiatorError::none, "");
         sweep_.schedule();
     });

@@ -18,7 +18,7 @@ constexpr uint32_t min_in_file = 8192;          // likewise
 constexpr uint32_t cold_piece = 256 * 1024;     // one read that waits for the disk
 }  // namespace
 
-// True when the task is done with for now (answered, or waiting for the disk); false: it has more, in its next turn.
+// True when this turn of the task is over (answered, or waiting for the disk); false: there is more, in its next turn.
 bool Connection::produce(Task& task) {
     switch (task.phase) {
     case Task::Phase::data_in:
