@@ -78,6 +78,9 @@ private:
     bool perform(const wire::Bhs& header, Bytes ahs, Bytes data);
     bool scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
     bool start(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
+    void begin_read(Task& task);
+    bool begin_parameter_list(Task& task);
+    bool begin_data_out(const wire::ScsiCommand& header, Bytes data, Task& task);
     bool data_out(const wire::DataOut& header, Bytes data);
     bool data_out(const wire::DataOut& header, Bytes data, bool in_place, bool passed);
     const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);

@@ -44,15 +44,45 @@ bool read_ahs(Bytes ahs, Task& task) {
     return true;
 }
 
-}  // namespace
-
-// Static callbacks of the device server; the task may have been aborted meanwhile.
-static void command_done(scsi::Command& command) {
+// The device server is done; the task may have been aborted meanwhile.
+void command_done(scsi::Command& command) {
     Task& task = *static_cast<Task*>(command.owner);
     task.in_flight--;
     if (task.aborted) return task.session->returned(task);
     task.connection->executed(task);
 }
+
+// What the PDU says, into the task and the command for the device server. False if the AHS is malformed.
+bool take_header(const wire::ScsiCommand& header, Bytes ahs, Task& task) {
+    using C = wire::ScsiCommand;
+    const bool write = header.flags & C::write_bit, read = header.flags & C::read_bit;
+    task.itt = header.itt;
+    task.cmd_sn = header.cmd_sn;
+    task.edtl = header.expected_data_transfer_length;
+    task.flags = header.flags;
+    task.immediate = header.opcode & wire::immediate_bit;
+    scsi::Command& c = task.command;
+    std::copy_n(header.cdb, 16, c.cdb);
+    c.cdb_length = 16;
+    if (!ahs.empty() && !read_ahs(ahs, task)) return false;
+    if (!(read && write)) task.edtl_in = read ? task.edtl : 0;
+    c.expected_out = write ? task.edtl : 0;
+    c.expected_in = task.edtl_in;
+    c.lun = header.lun;
+    c.attribute = scsi::TaskAttribute(header.flags & C::attribute_mask);
+    c.owner = &task;
+    c.done = command_done;
+    task.started_us = now_us();
+    return true;
+}
+
+// Of counters that one thread alone writes.
+template <class Number>
+void add(std::atomic<Number>& counter, std::type_identity_t<Number> n) {
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+
+}  // namespace
 
 bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data) {
     using C = wire::ScsiCommand;
@@ -75,95 +105,88 @@ bool Connection::scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes 
 }
 
 bool Connection::start(const wire::ScsiCommand& header, Bytes ahs, Bytes data) {
-    using C = wire::ScsiCommand;
-    auto bhs = wire::header_cast<wire::Bhs>(header);
-    const bool write = header.flags & C::write_bit, read = header.flags & C::read_bit, final = header.flags & wire::final_bit;
-    const nego::Params& params = session_->params;
     auto owner = worker_.take_task();
     Task& task = *owner;
     task.session = session_;
     task.connection = this;
-    task.itt = header.itt;
-    task.cmd_sn = header.cmd_sn;
     task.last_ttt_before = session_->next_ttt;
-    task.edtl = header.expected_data_transfer_length;
-    task.flags = header.flags;
-    task.immediate = header.opcode & wire::immediate_bit;
-    scsi::Command& c = task.command;
-    std::copy_n(header.cdb, 16, c.cdb);
-    c.cdb_length = 16;
-    if (!ahs.empty() && !read_ahs(ahs, task)) {
+    task.command.nexus = &session_->nexus;
+    task.command.engine = worker_.engine.get();
+    if (!take_header(header, ahs, task)) {
         worker_.give_back(std::move(owner));
-        return reject(RejectReason::invalid_pdu_field, bhs);
+        return reject(RejectReason::invalid_pdu_field, wire::header_cast<wire::Bhs>(header));
     }
-    if (!(read && write)) task.edtl_in = read ? task.edtl : 0;
-    c.expected_out = write ? task.edtl : 0;
-    c.expected_in = task.edtl_in;
-    c.nexus = &session_->nexus;
-    c.lun = header.lun;
-    c.attribute = scsi::TaskAttribute(header.flags & C::attribute_mask);
-    c.engine = worker_.engine.get();
-    c.owner = &task;
-    c.done = command_done;
-    task.started_us = now_us();
     session_->add(std::move(owner));
-    record_->command_pdus.store(record_->command_pdus.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    add(record_->command_pdus, 1);
 
-    const bool completed = scsi::begin(session_->luns(), c);
-    task.counters = session_->counters(c.lun);
-    if (task.counters) {
-        task.counters->in_flight.store(task.counters->in_flight.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    }
+    const bool completed = scsi::begin(session_->luns(), task.command);
+    task.counters = session_->counters(task.command.lun);
+    if (task.counters) add(task.counters->in_flight, 1);
     if (completed) {
         task.want = 0;
         respond(task);
         return true;
     }
-    const uint32_t out = write ? task.edtl : 0;
-    switch (c.flow) {
+    switch (task.command.flow) {
     case Flow::none:
     case Flow::data_in:
         execute(task);
         return true;
     case Flow::medium_read:
-        // What moves is bounded by what the initiator expects (§11.4.5): the rest is residual overflow.
-        task.want = uint32_t(std::min<uint64_t>(c.length, task.edtl_in));
-        account_start(task);
-        task.phase = Task::Phase::data_in;
-        if (task.want == 0) {
-            finish_medium(task);
-        } else {
-            queue(task);
-        }
+        begin_read(task);
         return true;
     case Flow::data_out:
-        if (c.length > max_parameter_list) {
-            scsi::fail(c, scsi::SenseKey::illegal_request, 0x24, 0x00);
-            respond(task);
-            return true;
-        }
-        task.want = uint32_t(std::min<uint64_t>(c.length, out));
-        if (task.want > long_parameter_list) {
-            if (!worker_.cold_room()) {
-                c.status = scsi::Status::busy;
-                task.want = 0;
-                respond(task);
-                return true;
-            }
-            worker_.add_cold(task.charged = task.want);
-        }
-        c.parameters.resize(task.want);
+        if (!begin_parameter_list(task)) return true;
         break;
     case Flow::medium_write:
-        task.want = uint32_t(std::min<uint64_t>(c.length, out));
+        task.want = uint32_t(std::min<uint64_t>(task.command.length, task.command.expected_out));
         break;
     }
+    return begin_data_out(header, data, task);
+}
+
+// What moves is bounded by what the initiator expects (§11.4.5): the rest is residual overflow.
+inline void Connection::begin_read(Task& task) {
+    task.want = uint32_t(std::min<uint64_t>(task.command.length, task.edtl_in));
+    account_start(task);
+    task.phase = Task::Phase::data_in;
+    if (task.want == 0) {
+        finish_medium(task);
+    } else {
+        queue(task);
+    }
+}
+
+// Makes room for the list; false: too long, or no memory for it now, and answered so.
+inline bool Connection::begin_parameter_list(Task& task) {
+    scsi::Command& c = task.command;
+    if (c.length > max_parameter_list) {
+        scsi::fail(c, scsi::SenseKey::illegal_request, 0x24, 0x00);
+        respond(task);
+        return false;
+    }
+    task.want = uint32_t(std::min<uint64_t>(c.length, c.expected_out));
+    if (task.want > long_parameter_list) {
+        if (!worker_.cold_room()) {
+            c.status = scsi::Status::busy;
+            task.want = 0;
+            respond(task);
+            return false;
+        }
+        worker_.add_cold(task.charged = task.want);
+    }
+    c.parameters.resize(task.want);
+    return true;
+}
+
+// Takes the immediate data, expects the unsolicited, asks for the rest. False: the connection is closed.
+inline bool Connection::begin_data_out(const wire::ScsiCommand& header, Bytes data, Task& task) {
     account_start(task);
     task.phase = Task::Phase::data_out;
     task.solicited = std::min<uint32_t>(uint32_t(data.size()), task.want);
-    if (!final) {                       // unsolicited Data-Out PDUs follow, up to FirstBurstLength in all (§4.2.5.2... §11.7.1)
+    if (!(header.flags & wire::final_bit)) {    // unsolicited Data-Out PDUs follow, up to FirstBurstLength in all (§4.2.5.2... §11.7.1)
         Burst& b = task.bursts[0];
-        b = {wire::reserved_tag, uint32_t(data.size()), std::min(params.first_burst, out), 0, true};
+        b = {wire::reserved_tag, uint32_t(data.size()), std::min(session_->params.first_burst, task.command.expected_out), 0, true};
         task.open_bursts = 1;
         task.solicited = std::min(b.end, task.want);
     }
@@ -174,7 +197,6 @@ bool Connection::start(const wire::ScsiCommand& header, Bytes ahs, Bytes data) {
 }
 
 void Connection::account_start(Task& task) {
-    auto add = [](std::atomic<uint64_t>& counter, uint64_t n) { counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); };
     if (!task.counters || task.accounted) return;
     task.accounted = true;
     if (task.is_write()) {
@@ -187,7 +209,6 @@ void Connection::account_start(Task& task) {
 }
 
 void Connection::account_done(Task& task) {
-    auto add = [](std::atomic<uint64_t>& counter, uint64_t n) { counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); };
     if (!task.counters) return;
     account_start(task);                // what ended before it began to move data
     add(task.counters->busy_us, now_us() - task.started_us);
