@@ -128,7 +128,9 @@ int tgt_admin_main(int argc, char** argv) {
     unsigned patience = line.has("execute") && !line.has("pretend") ? 2 : 0;
     mgmt::TgtAdmin admin(o, {[&patience](int port, const mgmt::TgtRequest& r) { return mgmt::tgt_call(port, r, std::exchange(patience, 0)); },
                              [](const std::string& text) { std::fputs(text.c_str(), stdout); std::fflush(stdout); },
-                             [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }});
+                             [](std::string_view program, const std::string& text) {
+                                 std::fprintf(stderr, "%.*s%s%s\n", int(program.size()), program.data(), program.empty() ? "" : ": ", text.c_str());
+                             }});
     if (line.has("show")) return admin.show();
     const bool acts = line.has("execute") || line.has("delete") || line.has("update") || line.has("dump") || line.has("offline") || line.has("ready");
     if (!acts) {

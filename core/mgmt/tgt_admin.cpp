@@ -5,22 +5,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <set>
-
-#include "core/base/random.h"
-#include "core/mgmt/tgt_ops.h"
-#include "core/mgmt/tgt_use.h"
 
 namespace iscsi::mgmt {
 namespace {
 
 using config::ConfAccount;
-using config::StoreModel;
 using config::TargetModel;
-
-constexpr const char* write_cache_off = "8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0";
-
-std::string number(uint64_t n) { return std::to_string(n); }
 
 // tid=N, or a name.
 bool parse_tid(const std::string& what, int& tid) {
@@ -31,38 +21,7 @@ bool parse_tid(const std::string& what, int& tid) {
     return true;
 }
 
-TgtDevice device_of(const std::string& name) {
-    if (name == "tape" || name == "ssc") return TgtDevice::tape;
-    if (name == "cd") return TgtDevice::cd;
-    if (name == "changer") return TgtDevice::changer;
-    if (name == "osd") return TgtDevice::osd;
-    if (name == "pt") return TgtDevice::passthrough;
-    return TgtDevice::disk;
-}
-
-std::string unknown_secret() {
-    uint8_t bytes[16];
-    fill_random(bytes);
-    std::string text;
-    for (uint8_t b : bytes) append(text, "%02x", b);
-    return text;
-}
-
-// Stores without a file behind them.
-bool pathless(const std::string& bstype) { return bstype == "null" || bstype == "ram" || bstype == "rbd"; }
-
 }  // namespace
-
-LunNumbers::LunNumbers(const TargetModel& t) {
-    for (const StoreModel& s : t.stores)
-        if (!s.get("lun").empty()) taken_.insert(std::strtoull(s.get("lun").c_str(), nullptr, 0));
-}
-
-uint64_t LunNumbers::take(const StoreModel& s) {
-    if (!s.get("lun").empty()) return std::strtoull(s.get("lun").c_str(), nullptr, 0);
-    while (taken_.count(next_)) next_++;
-    return next_++;
-}
 
 TgtRequest TgtAdmin::request(TgtMode mode, TgtOp op, int tid) {
     TgtRequest r;
@@ -90,19 +49,22 @@ const std::string& TgtAdmin::driver_of(const TargetModel& t) const {
 TgtAdmin::Done TgtAdmin::run(const Step& step) {
     comment(step.shown);
     if (options_.pretend) return {};
-    int code;
-    if (auto answer = io_.call(options_.control_port, step.request); !answer) {
-        io_.complain("tgtadm: " + answer.error().what);
-        code = answer.error().code;
-    } else if (answer->code != TgtCode::ok) {
-        io_.complain(std::string("tgtadm: ") + tgt_code_text(answer->code));
-        code = EINVAL;
-    } else {
-        return {};
-    }
-    if (options_.ignore_errors) return {};
-    io_.say("Command:\n\t" + step.shown + "\nexited with code: " + std::to_string(code) + ".\n");
-    return Failed{code};
+    auto answer = io_.call(options_.control_port, step.request);
+    if (worked(answer) || options_.ignore_errors) return {};
+    return failed(answer, step.shown);
+}
+
+// Complains as tgtadm does if it did not.
+bool TgtAdmin::worked(Result<TgtAnswer>& answer) {
+    if (answer && answer->code == TgtCode::ok) return true;
+    io_.complain("tgtadm", answer ? tgt_code_text(answer->code) : answer.error().what);
+    return false;
+}
+
+TgtAdmin::Failed TgtAdmin::failed(Result<TgtAnswer>& answer, const std::string& shown) {
+    const int code = answer ? EINVAL : answer.error().code;
+    io_.say("Command:\n\t" + shown + "\nexited with code: " + std::to_string(code) + ".\n");
+    return {code};
 }
 
 // What may fail without harm.
@@ -117,8 +79,7 @@ void TgtAdmin::read_state() {
     known_accounts_.clear();
     for (TgtMode mode : {TgtMode::target, TgtMode::account}) {
         auto answer = io_.call(options_.control_port, request(mode, TgtOp::show));
-        if (!answer || answer->code != TgtCode::ok) {
-            io_.complain("tgtadm: " + (answer ? std::string(tgt_code_text(answer->code)) : answer.error().what));
+        if (!worked(answer)) {
             reachable_ = false;
             return;
         }
@@ -152,13 +113,13 @@ int TgtAdmin::next_free_tid() const {
 // Reads the file; nothing is changed if it has a mistake that cannot be passed over.
 TgtAdmin::Done TgtAdmin::load(const std::string& path) {
     if (::access(path.c_str(), R_OK) != 0) {
-        io_.complain("Config file " + path + " not found. Exiting...");
+        io_.complain("", "Config file " + path + " not found. Exiting...");
         return Failed{2};
     }
     if (options_.conf_named) comment("# Using " + path + " as configuration file\n");
     conf_ = config::model_of(config::read_targets_conf(path));
     for (const auto& m : conf_.mistakes) {
-        if (m.fatal) io_.complain("tgt-admin: " + m.message());
+        if (m.fatal) io_.complain("tgt-admin", m.message());
         else if (!m.minor) comment("# " + m.message());
     }
     if (const auto* m = conf_.fatal()) return Failed{m->exit_code};
@@ -204,176 +165,6 @@ TgtAdmin::Done TgtAdmin::globals() {
     return {};
 }
 
-// Makes the account if there is none of the name, and binds it. The secret is not shown.
-TgtAdmin::Done TgtAdmin::account(const ConfAccount& a, int tid, bool outgoing) {
-    const std::string base = tool(tid < 0 ? "" : "iscsi") + " --mode account --op ";
-    if (std::find(known_accounts_.begin(), known_accounts_.end(), a.user) == known_accounts_.end()) {
-        Step s{request(TgtMode::account, TgtOp::create), base + "new --user=" + a.user + " --password=********"};
-        TgtText text;
-        text.user = a.user;
-        // A secret that is still to be filled in is one that nobody knows.
-        text.password = a.secret.reveal() == config::no_secret ? unknown_secret() : std::string(a.secret.reveal());
-        s.request.text = encode_tgt_text(text, false);
-        if (auto failed = run(s)) return failed;
-        known_accounts_.push_back(a.user);
-    } else {
-        refresh_secret(a);
-    }
-    return bind_account(a.user, tid, outgoing, true);
-}
-
-// tgt leaves an account as it is; our daemon takes the file's secret.
-void TgtAdmin::refresh_secret(const ConfAccount& a) {
-    if (!running_conf_ || options_.pretend || a.secret.reveal() == config::no_secret) return;
-    TgtText text;
-    text.user = a.user;
-    text.password = std::string(a.secret.reveal());
-    TgtRequest r = request(TgtMode::account, TgtOp::update);
-    r.text = encode_tgt_text(text, false);
-    (void)io_.call(options_.control_port, r);
-}
-
-TgtAdmin::Done TgtAdmin::bind_account(const std::string& user, int tid, bool outgoing, bool bind) {
-    const std::string base = tool(tid < 0 ? "" : "iscsi") + " --mode account --op ";
-    Step s{request(TgtMode::account, bind ? TgtOp::bind : TgtOp::unbind, tid), ""};
-    s.shown = base + (bind ? "bind " : "unbind ") + (tid < 0 ? "--user=" + user + " " : "--tid=" + number(uint64_t(tid)) + " --user=" + user);
-    if (outgoing) s.shown += " --outgoing";
-    s.request.outgoing = outgoing;
-    s.request.text = "user=" + user;
-    return run(s);
-}
-
-TgtAdmin::Done TgtAdmin::parameter(int tid, const std::string& name, const std::string& value) {
-    Step s{request(TgtMode::target, TgtOp::update, tid),
-           tool("iscsi") + " --mode target --op update --tid " + number(uint64_t(tid)) + " --name " + name + " --value " + value};
-    s.request.text = name + "=" + value;
-    return run(s);
-}
-
-TgtAdmin::Done TgtAdmin::rule(int tid, const char* option, const std::string& text, bool bind) {
-    Step s{request(TgtMode::target, bind ? TgtOp::bind : TgtOp::unbind, tid),
-           tool("iscsi") + (bind ? " --op bind" : " --op unbind") + " --mode target --tid " + number(uint64_t(tid)) + " " + option + " " + text};
-    s.request.text = (option[1] == 'I' ? "initiator-address=" : "initiator-name=") + text;
-    return run(s);
-}
-
-TgtAdmin::Done TgtAdmin::add_target(const TargetModel& t, int tid) {
-    comment("# Adding target: " + t.name);
-    Step create{request(TgtMode::target, TgtOp::create, tid),
-                tool(driver_of(t)) + " --op new --mode target --tid " + number(uint64_t(tid)) + " -T " + t.name};
-    create.request.lld = driver_of(t);
-    create.request.text = "targetname=" + t.name;
-    if (auto failed = run(create)) return failed;
-
-    auto upper = [](const std::string& name) { return name[0] >= 'A' && name[0] <= 'Z'; };
-    for (const auto& [name, value] : t.parameters)
-        if (upper(name))
-            if (auto failed = parameter(tid, name, value)) return failed;
-
-    LunNumbers numbers(t);
-    for (const StoreModel& s : t.stores)
-        if (usable(s))
-            if (auto failed = add_store(t, s, tid, numbers.take(s))) return failed;
-
-    for (const ConfAccount& a : t.incoming)
-        if (auto failed = account(a, tid, false)) return failed;
-    for (const std::string& address : t.addresses)
-        if (auto failed = rule(tid, "-I", address)) return failed;
-    for (const std::string& name : t.names)
-        if (auto failed = rule(tid, "-Q", name)) return failed;
-    for (const auto& [name, value] : t.parameters)
-        if (!upper(name) && name != "state")
-            if (auto failed = parameter(tid, name, value)) return failed;
-    if (t.more_outgoing) comment("# Warning: only one outgoinguser is allowed. Will only use the first one.");
-    if (t.outgoing)
-        if (auto failed = account(*t.outgoing, tid, true)) return failed;
-    for (const auto& [name, value] : t.parameters)
-        if (name == "state")
-            if (auto failed = parameter(tid, name, value)) return failed;
-    if (t.addresses.empty() && !t.no_address) return rule(tid, "-I", "ALL");
-    return {};
-}
-
-// Whether the file behind a logical unit is there and free; says why not.
-bool TgtAdmin::usable(const StoreModel& s) {
-    const std::string& bstype = s.get("bs-type");
-    if (pathless(bstype) || s.path.starts_with("NONE")) return true;
-    if (bstype != "glfs" && !is_file_or_device(s.path)) {
-        comment("# Skipping device: " + s.path + "\n# " + s.path + " does not exist - please check the configuration file");
-        return false;
-    }
-    if (options_.force || s.allow_in_use) return true;
-    const Use use = use_of(s.path);
-    if (use == Use::none) return true;
-    if (use == Use::system) comment("# Device " + s.path + " is used by the system (mounted, used by swap?).");
-    else comment("# Device " + s.path + " is used (already tgtd target?).\n# Run 'lsof " + s.path + "' to see the details.");
-    comment("# Skipping device " + s.path + " - it is in use.\n"
-            "# You can override it with --force or 'allow-in-use yes' config option.\n"
-            "# Note - do so only if you know what you're doing, you may damage your data.");
-    return false;
-}
-
-TgtAdmin::Done TgtAdmin::add_store(const TargetModel& t, const StoreModel& s, int tid, uint64_t lun) {
-    auto option = [&](const char* name, const char* key) {
-        const std::string& value = s.get(key);
-        return value.empty() ? std::string() : std::string(name) + " " + value;
-    };
-    Step create{request(TgtMode::logicalunit, TgtOp::create, tid), ""};
-    create.request.lld = driver_of(t);
-    create.request.lun = lun;
-    create.request.device = device_of(s.get("device-type"));
-    create.shown = tool(driver_of(t)) + " --op new --mode logicalunit --tid " + number(uint64_t(tid)) + " --lun " + number(lun) + " -b \"" +
-                   s.path + "\" " + option("--device-type", "device-type") + " " + option("--bstype", "bs-type") + " " +
-                   option("--bsopts", "bsopts") + " " + option("--bsoflags", "bsoflags") + " " + option("--blocksize", "block-size");
-    std::map<std::string, std::string> device;
-    if (s.direct) {
-        device = scsi_identity(s.path);
-        if (device.empty()) comment("# " + s.path + " is no SCSI disk, it keeps tgtd's vendor, product and serial number");
-    }
-    TgtText text;
-    text.path = s.path;
-    if (device.count("block-size") && s.get("block-size").empty() && device["block-size"] != "512") {
-        text.blocksize = device["block-size"];
-        create.shown += "--blocksize " + *text.blocksize;
-    }
-    for (auto [key, field] : {std::pair{"bs-type", &text.bstype}, std::pair{"bsopts", &text.bsopts}, std::pair{"bsoflags", &text.bsoflags},
-                              std::pair{"block-size", &text.blocksize}})
-        if (!s.get(key).empty()) *field = s.get(key);
-    create.request.text = encode_tgt_text(text, false);
-    if (auto failed = run(create)) return failed;
-    return store_parameters(s, device, tid, lun);
-}
-
-TgtAdmin::Done TgtAdmin::store_parameter(int tid, uint64_t lun, const std::string& params, const std::string& shown) {
-    Step step{request(TgtMode::logicalunit, TgtOp::update, tid),
-              tool("iscsi") + " --op update --mode logicalunit --tid " + number(uint64_t(tid)) + " --lun=" + number(lun) + " --params " + shown};
-    step.request.lun = lun;
-    step.request.text = "targetOps " + params + ",";
-    return run(step);
-}
-
-TgtAdmin::Done TgtAdmin::store_parameters(const StoreModel& s, const std::map<std::string, std::string>& device, int tid, uint64_t lun) {
-    auto set = [&](const std::string& params, const std::string& shown) { return store_parameter(tid, lun, params, shown); };
-    for (const std::string& page : s.mode_pages)
-        if (auto failed = set("mode_page=" + page, "mode_page=\"" + page + "\"")) return failed;
-    const std::string& cache = s.get("write-cache");
-    if (cache == "off")
-        if (auto failed = set(std::string("mode_page=") + write_cache_off, std::string("mode_page=") + write_cache_off)) return failed;
-    for (std::string_view name : config::lun_parameter_keys()) {
-        const std::string key(name);
-        std::string value = s.get(key);
-        if (auto own = device.find(key); value.empty() && own != device.end()) value = own->second;
-        if (value.empty()) continue;
-        if (auto failed = set(key + "=" + value, key + "=\"" + value + "\"")) return failed;
-    }
-    for (const std::string& params : s.params)
-        if (auto failed = set(params, "\"" + params + "\"")) return failed;
-    if (cache.empty() || cache == "on") comment("# Write cache is enabled (default) for lun " + number(lun) + ".");
-    else if (cache != "off")
-        comment("# WARNING! Unknown value (" + cache + ") to write-cache! Accepted values are \"on\" and \"off\".");
-    return {};
-}
-
 // Targets of the file that do not run yet, in the order of their names.
 TgtAdmin::Done TgtAdmin::add_new_targets(int& next_tid) {
     for (const TargetModel& t : conf_.targets) {
@@ -386,48 +177,6 @@ TgtAdmin::Done TgtAdmin::add_new_targets(int& next_tid) {
         if (auto failed = add_target(t, tid)) return failed;
     }
     if (!conf_.targets.empty()) comment("");
-    return {};
-}
-
-// With force an initiator that is logged in is put out: first nobody may come (back) in, then its connections go, then the target.
-TgtAdmin::Done TgtAdmin::delete_target(const RunningTarget& t) {
-    comment("# Removing target: " + t.name);
-    const bool busy = !t.sessions.empty();
-    if (busy) {
-        for (const std::string& text : t.rules) {
-            const bool address = text.find_first_not_of("0123456789abcdefABCDEF.:/[]") == std::string::npos || text == "ALL";
-            Step s{request(TgtMode::target, TgtOp::unbind, t.tid),
-                   tool("") + " --op unbind --mode target --tid " + number(uint64_t(t.tid)) + (address ? " -I " : " -Q ") + text};
-            s.request.text = (address ? "initiator-address=" : "initiator-name=") + text;
-            attempt(s);
-        }
-        for (const RunningSession& session : t.sessions)
-            for (const std::string& cid : session.cids) {
-                Step s{request(TgtMode::connection, TgtOp::remove, t.tid),
-                       tool("") + " --op delete --mode conn --tid " + number(uint64_t(t.tid)) + " --sid " + session.sid + " --cid " + cid};
-                s.request.sid = std::strtoull(session.sid.c_str(), nullptr, 10);
-                s.request.cid = uint32_t(std::strtoul(cid.c_str(), nullptr, 10));
-                attempt(s);                 // it may be gone by itself meanwhile
-            }
-    }
-    Step s{request(TgtMode::target, TgtOp::remove, t.tid),
-           tool("") + " --mode target --op delete" + (busy ? " --force" : "") + " --tid=" + number(uint64_t(t.tid))};
-    s.request.force = busy;
-    // tgt's own daemon drops connections later than it says.
-    for (int i = 0; busy && !options_.pretend && i < 50; i++) {
-        auto answer = io_.call(options_.control_port, s.request);
-        if (answer && (answer->code == TgtCode::target_active || answer->code == TgtCode::lun_active)) {
-            ::usleep(100'000);
-            continue;
-        }
-        if (answer && answer->code == TgtCode::ok) {
-            comment(s.shown + "\n");
-            return {};
-        }
-        break;
-    }
-    if (auto failed = run(s)) return failed;
-    comment("");
     return {};
 }
 
@@ -580,14 +329,9 @@ int TgtAdmin::show() {
     const std::string shown = tool("") + " --op show --mode target";
     comment(shown);
     auto answer = io_.call(options_.control_port, request(TgtMode::target, TgtOp::show));
-    if (answer && answer->code == TgtCode::ok) {
-        io_.say(answer->text);
-        return 0;
-    }
-    const int code = answer ? EINVAL : answer.error().code;
-    io_.complain("tgtadm: " + (answer ? std::string(tgt_code_text(answer->code)) : answer.error().what));
-    io_.say("Command:\n\t" + shown + "\nexited with code: " + std::to_string(code) + ".\n");
-    return code;
+    if (!worked(answer)) return failed(answer, shown).code;
+    io_.say(answer->text);
+    return 0;
 }
 
 // Our daemon writes all of it itself. Of tgt's: stores, users without their secrets, rules, in the layout of its tgt-admin.
@@ -609,8 +353,7 @@ int TgtAdmin::dump() {
         if (t.outgoing) out += "\toutgoinguser " + *t.outgoing + " PLEASE_CORRECT_THE_PASSWORD\n";
         for (const std::string& rule : t.rules) {
             if (t.rules.size() == 1 && rule == "ALL") continue;
-            const bool address = rule == "ALL" || rule.find_first_not_of("0123456789abcdefABCDEF.:/[]") == std::string::npos;
-            out += (address ? "\tinitiator-address " : "\tinitiator-name ") + rule + "\n";
+            out += (is_address(rule) ? "\tinitiator-address " : "\tinitiator-name ") + rule + "\n";
         }
         out += "</target>\n\n";
     }

@@ -13,8 +13,6 @@ using config::ConfAccount;
 using config::StoreModel;
 using config::TargetModel;
 
-constexpr const char* write_cache_off = "8:0:18:0x10:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0";
-
 // What --params has set, or would set, one entry per key; of mode pages, per page.
 std::map<std::string, std::string> settings(const StoreModel& s) {
     std::map<std::string, std::string> all;

@@ -21,12 +21,13 @@ int tgt_configure(TgtOps& ops, const std::string& path, bool again) {
     };
     io.say = [&last](const std::string& text) {
         last = text.substr(0, text.find('\n'));
-        if (last.starts_with("# Skipping device") || (last.starts_with("# ") && last.find(".conf:") != std::string::npos)) log::warning("%s", last.c_str() + 2);
+        const bool mistake = last.starts_with("# ") && last.find(".conf:") != std::string::npos;
+        if (mistake || last.starts_with("# Skipping device")) log::warning("%s", last.c_str() + 2);
         else if (!last.empty()) log::debug("%s", last.c_str());
     };
-    io.complain = [&last](const std::string& text) {
-        const bool refused = text.starts_with("tgtadm: ");
-        log::error("%s%s%s", refused ? text.c_str() + 8 : text.c_str(), refused ? ": " : "", refused ? last.c_str() : "");
+    io.complain = [&last](std::string_view program, const std::string& text) {
+        const bool refused = program == "tgtadm";
+        log::error("%s%s%s", text.c_str(), refused ? ": " : "", refused ? last.c_str() : "");
     };
     TgtAdmin admin(options, std::move(io));
     return again ? admin.update("ALL", path) : admin.execute(path);

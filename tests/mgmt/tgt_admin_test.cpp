@@ -60,7 +60,8 @@ struct Fixture {
                                 if (!*slot) return Error{EBUSY, "busy", ""};
                                 return **slot;
                             },
-                            [this](const std::string& s) { said += s; }, [this](const std::string& s) { complained += s + "\n"; }});
+                            [this](const std::string& s) { said += s; },
+                            [this](std::string_view program, const std::string& s) { complained += std::string(program) + ": " + s + "\n"; }});
     }
     std::shared_ptr<target::SessionRecord> add_session(int tid) {
         auto s = std::make_shared<target::SessionRecord>();
