@@ -14,6 +14,7 @@
 #include "applets/units.h"
 #include "core/base/file.h"
 #include "core/base/log.h"
+#include "core/base/sizes.h"
 #include "core/initiator/nbd_server.h"
 #include "core/kernel/modules.h"
 
@@ -119,7 +120,7 @@ private:
     }
     void nbd_disconnected() override { over_ = true; }
     void nbd_resized(uint64_t bytes) override {
-        log::info("/dev/nbd%u is now %s large", index_, size_text(bytes).c_str());
+        log::info("/dev/nbd%u is now %s large", index_, brief_size(bytes).c_str());
         ask_driver([this, bytes] { return kernel::nbd_resize(index_, bytes); });
     }
     // In a process of its own, because the driver may wait for requests that only we can answer.

@@ -8,6 +8,8 @@
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
 #include "applets/units.h"
+#include "core/base/json.h"
+#include "core/base/sizes.h"
 #include "core/config/records.h"
 #include "core/initiator/load.h"
 
@@ -15,7 +17,6 @@ namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
-using config::json_string;
 
 constexpr cli::Option options[] = {
     {'w', "rw", cli::Arg::required, "MODE", "randread (default), randwrite, randrw, read, write or rw (sequential)"},

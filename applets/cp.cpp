@@ -9,7 +9,7 @@
 #include "applets/applet.h"
 #include "applets/daemon.h"
 #include "applets/initiator_tool.h"
-#include "applets/units.h"
+#include "core/base/sizes.h"
 #include "core/initiator/copy.h"
 
 namespace iscsi::applets {
@@ -52,7 +52,7 @@ public:
         bar[30] = '\0';
         const int left = part > 0 ? int(elapsed / part - elapsed + 0.5) : 0;
         std::fprintf(stderr, "\r%s [%s] %3d %% %s of %s, %s/s, %d:%02d left \033[K", p.verifying ? "verify" : "copy", bar, int(part * 100),
-                     size_text(p.done).c_str(), size_text(p.total).c_str(), size_text(rate).c_str(), left / 60, left % 60);
+                     brief_size(p.done).c_str(), brief_size(p.total).c_str(), brief_size(rate).c_str(), left / 60, left % 60);
     }
     void clear() {
         if (on_) std::fprintf(stderr, "\r\033[K");
@@ -131,9 +131,9 @@ int cp_main(int argc, char** argv) {
                     static_cast<unsigned long long>(result.holes), static_cast<unsigned long long>(result.resumed_at), elapsed,
                     plan.verify ? "true" : "false");
     else if (!p.has("quiet"))
-        std::printf("%s copied in %.1f s (%s/s): %s data, %s holes%s\n", size_text(result.total).c_str(), elapsed,
-                    size_text(elapsed > 0 ? uint64_t(double(result.total) / elapsed) : 0).c_str(), size_text(result.data).c_str(),
-                    size_text(result.holes).c_str(), plan.verify ? ", verified" : "");
+        std::printf("%s copied in %.1f s (%s/s): %s data, %s holes%s\n", brief_size(result.total).c_str(), elapsed,
+                    brief_size(elapsed > 0 ? uint64_t(double(result.total) / elapsed) : 0).c_str(), brief_size(result.data).c_str(),
+                    brief_size(result.holes).c_str(), plan.verify ? ", verified" : "");
     return 0;
 }
 

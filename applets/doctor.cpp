@@ -10,6 +10,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/doctor/doctor.h"
+#include "core/base/sizes.h"
 #include "core/wire/text_keys.h"
 
 namespace iscsi::applets {
@@ -88,8 +89,8 @@ int doctor_main(int argc, char** argv) {
     o.words = p.words;
     char* end = nullptr;
     if (auto t = p.get("timeout")) {
-        const double seconds = std::strtod(t->c_str(), &end);
-        if (t->empty() || *end || !(seconds >= 0.1) || seconds > 3600) return refuse("--timeout is a number of seconds from 0.1 to 3600, not '" + *t + "'");
+        const double seconds = parse_decimal(*t).value_or(0);
+        if (!(seconds >= 0.1) || seconds > 3600) return refuse("--timeout is a number of seconds from 0.1 to 3600, not '" + *t + "'");
         o.deadline_ms = uint64_t(seconds * 1000);
     }
     if (auto c = p.get("control-port")) {

@@ -19,6 +19,7 @@
 #include "applets/units.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
+#include "core/base/sizes.h"
 #include "core/mgmt/host_seed.h"
 #include "core/scsi/disk.h"
 #include "core/store/in_use.h"

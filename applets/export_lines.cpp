@@ -10,6 +10,7 @@
 #include "applets/export.h"
 #include "applets/units.h"
 #include "core/base/json.h"
+#include "core/base/sizes.h"
 #include "core/io/address.h"
 
 namespace iscsi::applets {

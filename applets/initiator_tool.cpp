@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "applets/units.h"
 #include "core/base/log.h"
+#include "core/base/sizes.h"
 #include "core/config/iscsid_conf.h"
 #include "core/config/node_records.h"
 #include "core/wire/text_keys.h"

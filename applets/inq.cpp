@@ -4,6 +4,8 @@
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
+#include "core/base/json.h"
+#include "core/base/sizes.h"
 #include "core/config/records.h"
 #include "core/initiator/remote_lun.h"
 
@@ -11,7 +13,6 @@ namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
-using config::json_string;
 
 constexpr cli::Option options[] = {
     {0, "vpd", cli::Arg::optional, "PAGE", "vital product data: that page (hex), or all of them"},
@@ -146,7 +147,7 @@ int show_standard(Client& client, const Url& url, bool raw, bool json) {
     std::printf("Vendor: %s\nProduct: %s\nRevision: %s\n", i->vendor.c_str(), i->product.c_str(), i->revision.c_str());
     if (disk)
         std::printf("Size: %llu bytes (%s), %llu blocks of %u, physical %u%s%s\n", static_cast<unsigned long long>(disk->bytes()),
-                    size_text(disk->bytes()).c_str(), static_cast<unsigned long long>(disk->blocks), disk->block_size, disk->physical_block,
+                    brief_size(disk->bytes()).c_str(), static_cast<unsigned long long>(disk->blocks), disk->block_size, disk->physical_block,
                     disk->read_only ? ", read-only" : "", disk->thin ? ", thin" : "");
     if (raw) print_hex(*data);
     return 0;

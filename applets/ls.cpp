@@ -5,6 +5,8 @@
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
+#include "core/base/json.h"
+#include "core/base/sizes.h"
 #include "core/config/records.h"
 #include "core/initiator/discovery.h"
 #include "core/initiator/remote_lun.h"
@@ -13,7 +15,6 @@ namespace iscsi::applets {
 namespace {
 
 using namespace initiator;
-using config::json_string;
 
 constexpr cli::Option options[] = {
     {'s', "show-luns", cli::Arg::none, nullptr, "log in to each target and list its logical units"},
@@ -67,7 +68,7 @@ void print_luns(const std::vector<LunLine>& lines, bool json) {
         } else {
             std::printf("  Lun:%-4u %-25s %s %s", l.number, device_type_name(l.inquiry.device_type()), l.inquiry.vendor.c_str(),
                         l.inquiry.product.c_str());
-            if (l.block_size) std::printf(" (Size:%s)", size_text(l.bytes).c_str());
+            if (l.block_size) std::printf(" (Size:%s)", brief_size(l.bytes).c_str());
             std::printf("\n");
         }
     }

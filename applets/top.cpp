@@ -13,8 +13,8 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
-#include "applets/units.h"
 #include "core/base/json.h"
+#include "core/base/sizes.h"
 #include "core/mgmt/tgt_client.h"
 #include "core/mgmt/top.h"
 

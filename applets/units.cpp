@@ -2,50 +2,11 @@
 
 #include <sched.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
 namespace iscsi::applets {
-
-// Not strtod(3), which is 40 KB of the binary.
-std::optional<double> parse_decimal(std::string_view text) {
-    double n = 0, unit = 1;
-    bool point = false;
-    if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
-    for (char c : text) {
-        if (c == '.' && !point) {
-            point = true;
-        } else if (c >= '0' && c <= '9') {
-            n = n * 10 + (c - '0');
-            if (point) unit *= 10;
-        } else {
-            return std::nullopt;
-        }
-    }
-    return n / unit;        // of 300 digits or more: infinity, or no number
-}
-
-std::optional<uint64_t> parse_size(std::string_view text) {
-    const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-    const auto number = parse_decimal(text.substr(0, digits));
-    if (!number) return std::nullopt;
-    double n = *number;
-    std::string_view unit = text.substr(digits);
-    if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.remove_suffix(1);
-    if (!unit.empty() && unit.back() == 'i') unit.remove_suffix(1);
-    static constexpr std::string_view units = "KMGTPE";
-    if (unit.size() > 1) return std::nullopt;
-    if (unit.size() == 1) {
-        char u = unit[0] >= 'a' ? char(unit[0] - 32) : unit[0];
-        size_t power = units.find(u);
-        if (power == std::string_view::npos) return std::nullopt;
-        for (size_t i = 0; i <= power; i++) n *= 1024;
-    }
-    if (!(n >= 0 && n < 9.2e18)) return std::nullopt;
-    return uint64_t(n);
-}
 
 std::optional<uint64_t> parse_duration(std::string_view text) {
     std::string s(text);
@@ -63,19 +24,6 @@ std::optional<uint64_t> parse_duration(std::string_view text) {
     }
     if (*end || n > 0xffffffffu) return std::nullopt;
     return n * factor;
-}
-
-std::string format_size(uint64_t bytes) {
-    static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double n = double(bytes);
-    size_t unit = 0;
-    while (n >= 1024 && unit < 6) {
-        n /= 1024;
-        unit++;
-    }
-    char text[32];
-    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", n, units[unit]);
-    return text;
 }
 
 std::string time_of_day() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "applets/iscsiadm/iscsiadm.h"
+#include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/config/firmware.h"
 #include "core/initiator/discovery.h"
@@ -321,7 +322,7 @@ int list_discoveries(Tool& tool) {
         for (const auto& d : tool.db.discoveries(k.kind)) {
             if (tool.request.json)
                 tool.print_text(std::string(any ? ",\n " : "\n ") + "{\"type\": \"" + k.word + "\", \"address\": " +
-                                config::json_string(d.address) + ", \"port\": " + std::to_string(d.port) + "}");
+                                json_string(d.address) + ", \"port\": " + std::to_string(d.port) + "}");
             else tool.print("%s:%d via %s\n", d.address.c_str(), d.port, k.word);       // no brackets, as open-iscsi
             any = true;
         }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "applets/iscsiadm/iscsiadm.h"
+#include "core/base/json.h"
 
 namespace iscsi::applets::iscsiadm {
 namespace {
@@ -20,7 +21,7 @@ void print_host(Tool& tool, const kernel::HostInfo& h) {
 }
 
 void print_host_json(Tool& tool, const std::vector<kernel::HostInfo>& hosts) {
-    auto value = [](const std::string& s) { return s.empty() ? std::string("null") : config::json_string(s); };
+    auto value = [](const std::string& s) { return s.empty() ? std::string("null") : json_string(s); };
     tool.print_text("[");
     for (size_t i = 0; i < hosts.size(); i++) {
         const auto& h = hosts[i];

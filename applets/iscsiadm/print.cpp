@@ -2,11 +2,11 @@
 #include <cstdlib>
 
 #include "applets/iscsiadm/iscsiadm.h"
+#include "core/base/json.h"
 
 namespace iscsi::applets::iscsiadm {
 namespace {
 
-using config::json_string;
 
 std::string or_empty(const std::string& s) { return s.empty() ? "<empty>" : s; }
 std::string or_default(const std::string& s) { return s.empty() ? "default" : s; }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "applets/iscsiadm/iscsiadm.h"
+#include "core/base/json.h"
 
 namespace iscsi::applets::iscsiadm {
 namespace {
@@ -51,13 +52,13 @@ int print_stats_of(Tool& tool, mgmt::IscsidClient& client, const kernel::Session
     };
     if (tool.request.json) {
         tool.print_text((first ? "\n {\"sid\": " : ",\n {\"sid\": ") + std::to_string(s.sid) + ", \"target\": " +
-                        config::json_string(s.target_name));
+                        json_string(s.target_name));
         for (const char* group : {"snmp", "extended"}) {
             tool.print_text(std::string(", \"") + group + "\": {");
             const char* comma = "";
             for (std::string_view line : answer->all(group)) {
                 auto [name, value] = split(line);
-                tool.print_text(comma + config::json_string(name) + ": " + value);
+                tool.print_text(comma + json_string(name) + ": " + value);
                 comma = ", ";
             }
             tool.print_text("}");

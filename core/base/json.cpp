@@ -22,6 +22,28 @@ size_t utf8_length(std::string_view s) {
 
 }  // namespace
 
+std::string json_string(std::string_view text) {
+    std::string out = "\"";
+    while (!text.empty()) {
+        const char c = text[0];
+        size_t n = utf8_length(text);
+        if (c == '"' || c == '\\') {
+            out += '\\';
+            out += c;
+        } else if (uint8_t(c) < 0x20 || c == 0x7f) {
+            char escape[8];
+            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(uint8_t(c)));
+            out += escape;
+        } else if (n == 0) {
+            out += "\\ufffd";
+        } else {
+            out += text.substr(0, n);
+        }
+        text.remove_prefix(n ? n : 1);
+    }
+    return out + "\"";
+}
+
 void Json::separate() {
     if (after_key_) {
         after_key_ = false;
@@ -65,30 +87,6 @@ Json& Json::key(std::string_view name) {
 Json& Json::raw(std::string_view text) {
     separate();
     out_ += text;
-    return *this;
-}
-
-Json& Json::value(std::string_view text) {
-    separate();
-    out_ += '"';
-    while (!text.empty()) {
-        const char c = text[0];
-        size_t n = utf8_length(text);
-        if (c == '"' || c == '\\') {
-            out_ += '\\';
-            out_ += c;
-        } else if (uint8_t(c) < 0x20 || c == 0x7f) {
-            char escape[8];
-            std::snprintf(escape, sizeof escape, "\\u%04x", unsigned(uint8_t(c)));
-            out_ += escape;
-        } else if (n == 0) {
-            out_ += "\\ufffd";
-        } else {
-            out_ += text.substr(0, n);
-        }
-        text.remove_prefix(n ? n : 1);
-    }
-    out_ += '"';
     return *this;
 }
 

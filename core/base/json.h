@@ -6,13 +6,16 @@
 
 namespace iscsi {
 
+// The text as a JSON string with its quotes; what is no UTF-8 is replaced by U+FFFD.
+std::string json_string(std::string_view text);
+
 class Json {
 public:
     Json& object() { return open('{'); }
     Json& array() { return open('['); }
     Json& end();                            // closes the innermost object or array
     Json& key(std::string_view name);       // inside an object, before its value
-    Json& value(std::string_view text);
+    Json& value(std::string_view text) { return raw(json_string(text)); }
     Json& value(const char* text) { return value(std::string_view(text)); }
     Json& value(const std::string& text) { return value(std::string_view(text)); }
     Json& value(bool b) { return raw(b ? "true" : "false"); }

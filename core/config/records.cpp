@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "core/base/json.h"
 
 namespace iscsi::config {
 namespace {
@@ -254,24 +255,6 @@ bool valid_iscsi_name(std::string_view name) {
     for (const char* type : {"iqn.", "eui.", "naa."})
         if (::strncasecmp(name.data(), type, 4) == 0) return true;
     return false;
-}
-
-std::string json_string(std::string_view s) {
-    std::string out = "\"";
-    for (char ch : s) {
-        auto c = static_cast<unsigned char>(ch);
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += ch;
-        } else if (c < 0x20 || c == 0x7f) {
-            char hex[8];
-            std::snprintf(hex, sizeof hex, "\\u%04x", c);
-            out += hex;
-        } else {
-            out += ch;
-        }
-    }
-    return out + "\"";
 }
 
 }  // namespace iscsi::config

@@ -96,7 +96,4 @@ bool valid_iscsi_name(std::string_view name);
 // As above with any beginning: targets named "disk1" exist. Safe as a file name and as part of a line.
 bool safe_name(std::string_view name);
 
-// The text `s` as a JSON string with its quotes.
-std::string json_string(std::string_view s);
-
 }  // namespace iscsi::config

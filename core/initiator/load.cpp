@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "core/base/random.h"
+#include "core/base/sizes.h"
 #include "core/initiator/remote_lun.h"
 
 namespace iscsi::initiator {
@@ -220,7 +221,7 @@ Result<void> Load::prepare() {
     if (plan.write_percent > 0 && disk.read_only) return Error{EROFS, "write", ""};
     uint64_t range = plan.range ? std::min(plan.range, disk.bytes()) : disk.bytes();
     commands = range / plan.block;
-    if (commands == 0) return Error{0, "the unit is smaller than one command", size_text(range)};
+    if (commands == 0) return Error{0, "the unit is smaller than one command", brief_size(range)};
     data.resize(plan.block);
     if (plan.write_percent > 0) fill_random(MutableBytes(data));
     return {};

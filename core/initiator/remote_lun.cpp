@@ -1,7 +1,6 @@
 #include "core/initiator/remote_lun.h"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace iscsi::initiator {
 namespace {
@@ -88,18 +87,6 @@ const char* device_type_name(uint8_t type) {
     if (type == 0x1e) return "WELL_KNOWN_LUN";
     if (type == 0x1f) return "NO_DEVICE";
     return type < std::size(names) ? names[type] : "UNKNOWN";
-}
-
-std::string size_text(uint64_t bytes) {
-    const char* units = "BKMGTPE";
-    double value = double(bytes);
-    while (value >= 1024 && units[1]) {
-        value /= 1024;
-        units++;
-    }
-    char text[32];
-    std::snprintf(text, sizeof text, *units == 'B' || value >= 100 ? "%.0f%c" : "%.1f%c", value, *units);
-    return text;
 }
 
 Result<std::vector<uint64_t>> report_luns(Client& client) {

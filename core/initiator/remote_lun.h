@@ -37,7 +37,6 @@ struct Capacity { uint64_t blocks = 0; uint32_t block_size = 0; };
 std::optional<Capacity> parse_capacity_16(Bytes answer);
 
 const char* device_type_name(uint8_t type);     // "DIRECT_ACCESS" ..., as iscsi-ls prints them
-std::string size_text(uint64_t bytes);          // "1.0G"
 
 Result<std::vector<uint64_t>> report_luns(Client& client);      // LUN fields, at most 4096
 Result<Inquiry> inquiry(Client& client, uint64_t lun);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -165,24 +164,6 @@ Result<std::shared_ptr<Store>> make_ram(const std::string& path, uint64_t size) 
     auto ram = std::make_shared<Ram>(path, size);
     if (!ram->usable()) return Error{ENOMEM, "allocate ram disk", path};
     return std::shared_ptr<Store>(ram);
-}
-
-std::optional<uint64_t> parse_size(const std::string& text) {
-    if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
-    char* end = nullptr;
-    errno = 0;
-    uint64_t n = std::strtoull(text.c_str(), &end, 10);
-    if (errno) return std::nullopt;
-    unsigned shift = 0;
-    switch (*end) {
-    case 'k': case 'K': shift = 10, end++; break;
-    case 'm': case 'M': shift = 20, end++; break;
-    case 'g': case 'G': shift = 30, end++; break;
-    case 't': case 'T': shift = 40, end++; break;
-    default: break;
-    }
-    if (*end || n == 0 || n > (uint64_t(1) << 62) >> shift) return std::nullopt;
-    return n << shift;
 }
 
 }  // namespace iscsi::store

@@ -11,7 +11,4 @@ std::shared_ptr<Store> make_null(const std::string& path);
 // from one of them.
 Result<std::shared_ptr<Store>> make_ram(const std::string& path, uint64_t size);
 
-// "64M", "1g", "4096": bytes; nothing if malformed, zero or too large.
-std::optional<uint64_t> parse_size(const std::string& text);
-
 }  // namespace iscsi::store

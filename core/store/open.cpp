@@ -1,3 +1,4 @@
+#include "core/base/sizes.h"
 #include "core/store/file.h"
 #include "core/store/layers.h"
 #include "core/store/memory.h"
@@ -20,8 +21,8 @@ Result<std::shared_ptr<Store>> open_store(const std::string& bstype, const std::
     }
     if (bstype == "null") return read_only(make_null(path));
     if (bstype == "ram") {
-        auto size = parse_size(path);
-        if (!size) return Error{0, "make ram disk", path + ": not a size such as 64M"};
+        const auto size = parse_size(path, SizeSyntax::strict);
+        if (!size || !*size) return Error{0, "make ram disk", path + ": not a size such as 64M"};
         return read_only(TRY(make_ram(path, *size)));
     }
     return Error{0, "open backing store", path + ": unknown bstype " + bstype};

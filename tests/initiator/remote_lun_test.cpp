@@ -47,12 +47,6 @@ TEST_CASE("GET LBA STATUS answers are believed as far as they make sense") {
     CHECK(parse_lba_status(d, UINT64_MAX - 3).empty());     // wraps
 }
 
-TEST_CASE("sizes for people") {
-    CHECK(size_text(0) == "0B");
-    CHECK(size_text(1536) == "1.5K");
-    CHECK(size_text(uint64_t(250) << 30) == "250G");
-}
-
 TEST_CASE("sense data of both formats") {
     ScsiRequest r;
     r.outcome = ScsiRequest::Outcome::answered;

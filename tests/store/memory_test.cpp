@@ -9,16 +9,6 @@
 using namespace iscsi;
 using namespace iscsi::store;
 
-TEST_CASE("sizes are numbers with a unit") {
-    struct Row { const char* text; uint64_t bytes; };
-    for (const Row& r : {Row{"512", 512}, {"64M", 64 << 20}, {"1g", 1 << 30}, {"2k", 2048}, {"0", 0}, {"", 0}, {"M", 0}, {"1X", 0},
-                         {"-1", 0}, {"1MB", 0}, {"99999999999999999999", 0}, {"9999999T", 0}}) {
-        CAPTURE(r.text);
-        auto n = parse_size(r.text);
-        CHECK(n.value_or(0) == r.bytes);
-    }
-}
-
 TEST_CASE("a ram disk keeps data, forgets what is unmapped, and says so") {
     auto opened = open_store("ram", "1M", {});
     REQUIRE(opened);
