@@ -170,10 +170,10 @@ int attach_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     const cli::Parsed& p = line.parsed;
     auto url = disk_url(p.words[0]);
-    if (!url) return tool_error(attach_interface, url.error().text());
+    if (!url) return usage_error(attach_interface, url.error().text());
     const long depth = number_option(p, "depth", 128, 1024),
                device_number = number_option(p, "device", 0, 1 << 20);
-    if (depth < 1 || device_number < 0) return tool_error(attach_interface, "bad number; see --help"), 2;
+    if (depth < 1 || device_number < 0) return usage_error(attach_interface, "bad number; see --help");
     if (::geteuid() != 0) return tool_error(attach_interface, "must be root to make a block device");
     if (auto loaded = kernel::load_module(kernel::Sysfs("/sys"), "nbd"); !loaded)
         return tool_error(attach_interface, "no nbd driver in this kernel: " + loaded.error().text());
@@ -231,7 +231,7 @@ int detach_main(int argc, char** argv) {
         char* end = nullptr;
         const unsigned long index = std::strncmp(name, "nbd", 3) == 0 && name[3] >= '0' && name[3] <= '9' ? std::strtoul(name + 3, &end, 10) : 0;
         if (!end || *end || index > (1 << 20)) {
-            exit_code = tool_error(detach_interface, path + " is no /dev/nbdN");
+            exit_code = usage_error(detach_interface, path + " is no /dev/nbdN");
             continue;
         }
         const std::string device = "/dev/nbd" + std::to_string(index), pid = "/sys/block/nbd" + std::to_string(index) + "/pid";

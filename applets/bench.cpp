@@ -102,23 +102,23 @@ int bench_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     const cli::Parsed& p = line.parsed;
     auto url = disk_url(p.words[0]);
-    if (!url) return tool_error(interface, url.error().text());
+    if (!url) return usage_error(interface, url.error().text());
     LoadPlan plan;
     plan.session = session_for(line, *url);
     plan.session.replacement_timeout_ms = 0;
     plan.lun = lun_field(*url->lun);
     const std::string mode = p.get("rw").value_or("randread");
     if (!parse_mode(mode, p.get("rwmix").value_or("50"), plan))
-        return tool_error(interface, "--rw: one of randread, randwrite, randrw, read, write, rw; --rwmix 0..100"), 2;
+        return usage_error(interface, "--rw: one of randread, randwrite, randrw, read, write, rw; --rwmix 0..100");
     uint64_t block = 4096, depth = 32, sessions = 1;
     std::string error;
     bool ok = take_number(p, "bs", 512, 64u << 20, block, error) && take_number(p, "depth", 1, 1024, depth, error) &&
               take_number(p, "sessions", 1, 4096, sessions, error) && take_number(p, "count", 1, UINT64_MAX, plan.count, error) &&
               take_number(p, "size", 512, UINT64_MAX, plan.range, error) && take_number(p, "seed", 0, UINT64_MAX, plan.seed, error) &&
               take_seconds(p, "time", plan.time_ms, error) && take_seconds(p, "ramp", plan.ramp_ms, error);
-    if (!ok) return tool_error(interface, error), 2;
+    if (!ok) return usage_error(interface, error);
     if (plan.write_percent > 0 && !p.has("force"))
-        return tool_error(interface, "writing destroys what is on " + url->text() + "; --force if that is meant"), 2;
+        return usage_error(interface, "writing destroys what is on " + url->text() + "; --force if that is meant");
     plan.block = uint32_t(block);
     plan.depth = unsigned(depth);
     plan.sessions = unsigned(sessions);

@@ -10,6 +10,7 @@
 #include "applets/applet.h"
 #include "applets/boot_login.h"
 #include "applets/cli.h"
+#include "applets/one_shot.h"
 #include "core/base/fd.h"
 #include "core/base/log.h"
 #include "core/config/firmware.h"
@@ -31,7 +32,7 @@ constexpr cli::Option options[] = {
     {'h', "help", Arg::none, nullptr, "show this"},
 };
 constexpr cli::Interface interface = {
-    "boot", "from the kernel command line to a disk: network, login, device", "iscsi boot [option]...", options,
+    "iscsi boot", "from the kernel command line to a disk: network, login, device", "iscsi boot [option]...", options,
     "Reads root=iscsi:SERVER:PROTOCOL:PORT:LUN:TARGET (RFC 4173), netroot=iscsi:[USER:SECRET@]…, iscsi_target_name=,\n"
     "iscsi_target_ip=, …, their rd.iscsi.* forms, iscsi_auto (firmware) and ip=. With no ip= and no address on any\n"
     "interface it asks for one by DHCP. Prints the disk's device, one line per target. Needs /proc, /sys and /dev.",
@@ -170,14 +171,7 @@ int boot(initiator::BootRequest b, unsigned seconds) {
 
 int boot_main(int argc, char** argv) {
     cli::Parsed parsed = cli::parse(interface, argc, argv);
-    if (parsed.error) {
-        std::fprintf(stderr, "iscsi boot: %s\nTry `iscsi help boot' for more information.\n", parsed.error->c_str());
-        return exit_invalid;
-    }
-    if (parsed.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
-        return 0;
-    }
+    if (const auto code = settled(interface, parsed)) return *code;
     log::open("iscsi boot", log::Sink::foreground, parsed.has("debug") ? log::Level::debug : log::Level::warning);
     auto request = initiator::parse_cmdline(parsed.get("cmdline").value_or(read_text("/proc/cmdline")));
     if (!request) return complain(request.error(), exit_invalid);

@@ -87,18 +87,18 @@ int cp_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     const cli::Parsed& p = line.parsed;
     if (!is_url(p.words[0]) && !is_url(p.words[1]))
-        return tool_error(interface, "neither is a URL (iscsi://...): cp copies files"), 2;
+        return usage_error(interface, "neither is a URL (iscsi://...): cp copies files");
     CopyPlan plan;
     plan.verify = p.has("verify");
     plan.detect_zeros = !p.has("no-zeros");
     plan.flush = !p.has("no-flush");
     plan.state_file = p.get("state").value_or("");
     plan.resume = p.has("resume");
-    if (plan.resume && plan.state_file.empty()) return tool_error(interface, "--resume needs --state FILE"), 2;
+    if (plan.resume && plan.state_file.empty()) return usage_error(interface, "--resume needs --state FILE");
     auto chunk = parse_size(p.get("bs").value_or("1M")), depth = parse_size(p.get("depth").value_or("16"));
     if (chunk && *chunk && !p.has("depth")) depth = default_depth(*chunk);
     if (!chunk || *chunk < 4096 || *chunk > (64u << 20) || !depth || *depth < 1 || *depth > 128)
-        return tool_error(interface, "--bs: 4k to 64M; --depth: 1 to 128"), 2;
+        return usage_error(interface, "--bs: 4k to 64M; --depth: 1 to 128");
     plan.chunk = *chunk;
     plan.depth = unsigned(*depth);
 

@@ -7,6 +7,7 @@
 #include "applets/applet.h"
 #include "applets/cli.h"
 #include "applets/initiator_tool.h"
+#include "applets/one_shot.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/doctor/doctor.h"
@@ -69,21 +70,14 @@ void print_json(const std::vector<Finding>& findings, bool quiet) {
     std::fputs(json.take().c_str(), stdout);
 }
 
-int refuse(const std::string& why) {
-    std::fprintf(stderr, "iscsi doctor: %s; see iscsi doctor --help\n", why.c_str());
-    return 2;
-}
+int refuse(const std::string& why) { return usage_error(interface, why + "; see iscsi doctor --help"); }
 
 }  // namespace
 
 int doctor_main(int argc, char** argv) {
     const cli::Parsed p = cli::parse(interface, argc, argv);
     hide_secrets(argc, argv);
-    if (p.error) return refuse(*p.error);
-    if (p.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
-        return 0;
-    }
+    if (const auto code = settled(interface, p)) return *code;
     log::open("iscsi doctor", log::Sink::quiet, log::Level::error);         // what is wrong is a finding
     doctor::Options o;
     o.words = p.words;

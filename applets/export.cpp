@@ -16,6 +16,7 @@
 #include "applets/cli.h"
 #include "applets/daemon.h"
 #include "applets/export.h"
+#include "applets/one_shot.h"
 #include "applets/units.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
@@ -61,15 +62,28 @@ constexpr cli::Interface interface = {
     "ends at once.",
     "iscsi export /dev/vdb\niscsi export --create 10G --allow 192.0.2.0/24 disk.img", 1};
 
-int fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
-int fail(const char* format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
+void say(const char* format, va_list arguments) {
     std::fputs("iscsi export: ", stderr);
     std::vfprintf(stderr, format, arguments);
     std::fputs("\n", stderr);
+}
+
+// What cannot be done.
+__attribute__((format(printf, 1, 2))) int fail(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
     va_end(arguments);
     return 1;
+}
+
+// What the command line says wrong.
+__attribute__((format(printf, 1, 2))) int refuse(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+    return 2;
 }
 
 // 16 characters of 64: 96 bits, and short enough for initiators that take no more than 16.
@@ -161,7 +175,7 @@ int build(const cli::Parsed& p, target::Directory& directory, ExportPlan& plan, 
     for (const std::string& path : p.words) {
         if (auto size = p.get("create")) {
             auto bytes = parse_size(*size);
-            if (!bytes || *bytes < plan.block_size) return fail("--create %s is not a size (64M, 10G, 1T)", size->c_str());
+            if (!bytes || *bytes < plan.block_size) return refuse("--create %s is not a size (64M, 10G, 1T)", size->c_str());
             if (auto made = create_sparse(path, *bytes); !made) return fail("%s", made.error().text().c_str());
         }
         if (!p.has("force")) {
@@ -206,7 +220,7 @@ int build(const cli::Parsed& p, target::Directory& directory, ExportPlan& plan, 
 
 int authentication(const cli::Parsed& p, ExportPlan& plan) {
     if (auto user = p.get("chap")) {
-        if (user->empty() || user->size() > 255) return fail("--chap needs a user name of 1 to 255 characters");
+        if (user->empty() || user->size() > 255) return refuse("--chap needs a user name of 1 to 255 characters");
         auto secret = read_secret(p, *user);
         if (!secret) return fail("%s", secret.error().text().c_str());
         plan.user = *user;
@@ -233,7 +247,7 @@ int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
     target::ServerOptions server_options;
     if (auto threads = p.get("threads")) {
         server_options.threads = unsigned(std::strtoul(threads->c_str(), nullptr, 10));
-        if (server_options.threads < 1 || server_options.threads > 256) return fail("--threads %s is not between 1 and 256", threads->c_str());
+        if (server_options.threads < 1 || server_options.threads > 256) return refuse("--threads %s is not between 1 and 256", threads->c_str());
     } else {
         server_options.threads = default_threads();
     }
@@ -260,7 +274,7 @@ int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
     });
     for (const std::string& text : p.all("portal")) {
         auto parts = io::split_host_port(text[0] == ':' ? "0.0.0.0" + text : text, target::default_portal_port);
-        if (!parts) return fail("--portal %s is not ADDRESS[:PORT]", text.c_str());
+        if (!parts) return refuse("--portal %s is not ADDRESS[:PORT]", text.c_str());
         if (auto added = running->add_portal(parts->host, parts->port); !added) return fail("%s", added.error().text().c_str());
     }
     if (p.all("portal").empty())
@@ -281,28 +295,24 @@ int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
 
 int export_main(int argc, char** argv) {
     cli::Parsed p = cli::parse(interface, argc, argv);
-    if (p.error) return fail("%s; see iscsi export --help", p.error->c_str());
-    if (p.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
-        return 0;
-    }
+    if (const auto code = settled(interface, p)) return *code;
     log::open("iscsi export", log::Sink::foreground, log::Level::info);
-    if (p.words.empty()) return fail("which file or device? See iscsi export --help");
+    if (p.words.empty()) return refuse("which file or device? See iscsi export --help");
     ExportPlan plan;
     plan.name = p.get("name").value_or(default_name(p.words.front()));
-    if (!wire::valid_iscsi_name(plan.name)) return fail("--name %s is not an iSCSI name: iqn.YYYY-MM.domain:name, lower case", plan.name.c_str());
+    if (!wire::valid_iscsi_name(plan.name)) return refuse("--name %s is not an iSCSI name: iqn.YYYY-MM.domain:name, lower case", plan.name.c_str());
     if (p.has("name") && !plan.name.starts_with("iqn.") && !plan.name.starts_with("eui.") && !plan.name.starts_with("naa."))
-        return fail("--name %s does not begin with iqn., eui. or naa. (iqn.YYYY-MM.domain:name)", plan.name.c_str());
+        return refuse("--name %s does not begin with iqn., eui. or naa. (iqn.YYYY-MM.domain:name)", plan.name.c_str());
     for (const std::string& rule : p.all("allow"))
-        if (!target::is_address_rule(rule)) return fail("--allow %s is not an address, ADDRESS/BITS or ALL", rule.c_str());
+        if (!target::is_address_rule(rule)) return refuse("--allow %s is not an address, ADDRESS/BITS or ALL", rule.c_str());
     if (auto duration = p.get("for")) {
         plan.seconds = parse_duration(*duration).value_or(0);
-        if (plan.seconds == 0) return fail("--for %s is not a duration (90s, 30m, 8h, 2d)", duration->c_str());
+        if (plan.seconds == 0) return refuse("--for %s is not a duration (90s, 30m, 8h, 2d)", duration->c_str());
     }
     for (auto [option, most] : {std::pair("vendor", 8u), {"product", 16u}, {"serial", 36u}})
-        if (p.get(option).value_or("").size() > most) return fail("--%s holds %u characters", option, most);
+        if (p.get(option).value_or("").size() > most) return refuse("--%s holds %u characters", option, most);
     if (auto size = p.get("block-size")) {
-        if (*size != "512" && *size != "4096") return fail("--block-size %s: 512 or 4096", size->c_str());
+        if (*size != "512" && *size != "4096") return refuse("--block-size %s: 512 or 4096", size->c_str());
         plan.block_size = *size == "512" ? 512 : 4096;
     }
     if (int code = authentication(p, plan)) return code;

@@ -17,19 +17,12 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
     ToolLine line;
     line.parsed = cli::parse(interface, argc, argv);
     hide_secrets(argc, argv);
-    if (line.parsed.error) {
-        std::fprintf(stderr, "%s: %s; see %s --help\n", interface.name, line.parsed.error->c_str(), interface.name);
-        line.exit_code = 2;
-        return line;
-    }
-    if (line.parsed.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
-        line.exit_code = 0;
+    if (const auto code = settled(interface, line.parsed)) {
+        line.exit_code = *code;
         return line;
     }
     if (line.parsed.words.size() < min_words || line.parsed.words.size() > max_words) {
-        std::fprintf(stderr, "%s: usage: %s\n", interface.name, interface.usage);
-        line.exit_code = 2;
+        line.exit_code = usage_error(interface, std::string("usage: ") + interface.usage);
         return line;
     }
     log::open(interface.name, log::Sink::foreground, line.parsed.has("debug") ? log::Level::debug : log::Level::info);
@@ -38,8 +31,7 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
         if (!text) continue;
         auto n = parse_size(*text);
         if (!n || *n > 1000000 || text->find_first_not_of("0123456789") != text->npos) {
-            std::fprintf(stderr, "%s: --%s: a number of seconds, not '%s'\n", interface.name, name, text->c_str());
-            line.exit_code = 2;
+            line.exit_code = usage_error(interface, std::string("--") + name + ": a number of seconds, not '" + *text + "'");
             return line;
         }
         *ms = *n * 1000;
@@ -61,11 +53,6 @@ initiator::SessionConfig session_for(const ToolLine& line, const initiator::Url&
         s.reset_timeout_ms = std::min(s.reset_timeout_ms, s.command_timeout_ms);
     }
     return s;
-}
-
-int tool_error(const cli::Interface& interface, const std::string& text) {
-    std::fprintf(stderr, "%s: %s\n", interface.name, text.c_str());
-    return 1;
 }
 
 Result<initiator::Url> disk_url(const std::string& text, bool needs_lun) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "applets/cli.h"
+#include "applets/one_shot.h"
 #include "core/initiator/client.h"
 #include "core/initiator/url.h"
 
@@ -36,9 +37,6 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
 
 // A session with the target of `url` as the line wishes it.
 initiator::SessionConfig session_for(const ToolLine& line, const initiator::Url& url);
-
-// "iscsi ls: TEXT" on stderr; returns 1.
-int tool_error(const cli::Interface& interface, const std::string& text);
 
 // A URL that names target and LUN, or an error that says what is missing.
 Result<initiator::Url> disk_url(const std::string& text, bool needs_lun = true);

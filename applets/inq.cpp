@@ -108,7 +108,7 @@ int show_pages(Client& client, uint64_t lun, const std::string& which, bool raw)
     if (!which.empty()) {
         char* end;
         unsigned long code = std::strtoul(which.c_str(), &end, 16);
-        if (*end || code > 0xff) return tool_error(interface, "--vpd: no page number (00 to ff): " + which);
+        if (*end || code > 0xff) return usage_error(interface, "--vpd: no page number (00 to ff): " + which);
         codes.push_back(uint8_t(code));
     } else {
         auto all = raw_inquiry(client, lun, true, 0);
@@ -159,7 +159,7 @@ int inq_main(int argc, char** argv) {
     ToolLine line = tool_line(interface, argc, argv, 1, 1);
     if (line.exit_code >= 0) return line.exit_code;
     auto url = disk_url(line.parsed.words[0]);
-    if (!url) return tool_error(interface, url.error().text());
+    if (!url) return usage_error(interface, url.error().text());
     SessionConfig settings = session_for(line, *url);
     settings.replacement_timeout_ms = 0;
     auto client = Client::connect(settings, nullptr, line.timeout_ms);

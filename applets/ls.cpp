@@ -80,7 +80,7 @@ int ls_main(int argc, char** argv) {
     ToolLine line = tool_line(interface, argc, argv, 1, 1);
     if (line.exit_code >= 0) return line.exit_code;
     auto url = parse_url(line.parsed.words[0]);
-    if (!url) return tool_error(interface, url.error().text());
+    if (!url) return usage_error(interface, url.error().text());
     const bool json = line.parsed.has("json");
 
     DiscoverySettings settings;

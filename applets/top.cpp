@@ -13,6 +13,7 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
+#include "applets/one_shot.h"
 #include "core/base/json.h"
 #include "core/base/sizes.h"
 #include "core/mgmt/tgt_client.h"
@@ -165,20 +166,13 @@ void print_json(const std::vector<TopRow>& rows) {
     std::fputs(json.take().c_str(), stdout);
 }
 
-int refuse(const std::string& why) {
-    std::fprintf(stderr, "iscsi top: %s\nTry `iscsi top --help' for more information.\n", why.c_str());
-    return 2;
-}
+int refuse(const std::string& why) { return usage_error(interface, why + "; see iscsi top --help"); }
 
 }  // namespace
 
 int top_main(int argc, char** argv) {
     cli::Parsed p = cli::parse(interface, argc, argv);
-    if (p.error) return refuse(*p.error);
-    if (p.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
-        return 0;
-    }
+    if (const auto code = settled(interface, p)) return *code;
     if (!p.words.empty()) return refuse("'" + p.words[0] + "' is one word too many");
     double delay = 1;
     unsigned long count = 0, port = 0;
