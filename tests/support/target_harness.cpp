@@ -1,9 +1,11 @@
 #include "tests/support/target_harness.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/scsi/disk.h"
 #include "core/store/memory.h"
@@ -37,6 +39,20 @@ std::shared_ptr<Target> TestTarget::add_target(int tid, const std::string& name)
         c.limits.initial_r2t = false;
     });
     return added;
+}
+
+void TestTarget::hang_disk() {
+    store->cold = true;
+    store->hang();
+}
+
+void TestTarget::await_stuck(int requests) {
+    REQUIRE(until([&] { return store->stuck >= requests; }));
+}
+
+void TestTarget::free_disk() {
+    store->release();
+    store->cold = false;
 }
 
 RawClient::RawClient(TestTarget& target) : server_(target), fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -186,6 +202,11 @@ uint16_t RawClient::discovery() {
     return login();
 }
 
+void RawClient::enter(std::vector<std::string> keys) {
+    REQUIRE(login(std::move(keys)) == 0);
+    drop_attentions();
+}
+
 wire::ScsiCommand RawClient::command(std::initializer_list<uint8_t> cdb, uint32_t length, uint8_t flags) {
     wire::ScsiCommand c;
     c.flags = uint8_t(flags | 1);               // SIMPLE
@@ -234,6 +255,43 @@ void RawClient::drop_attentions() {
         if (expect<wire::ScsiResponse>().status == 0) return;
     }
     FAIL("unit attentions do not end");
+}
+
+wire::NopOut RawClient::ping() {
+    wire::NopOut n;
+    n.opcode |= wire::immediate_bit;
+    n.itt = itt++;
+    n.ttt = wire::reserved_tag;
+    n.cmd_sn = cmd_sn;
+    return n;
+}
+
+wire::ScsiCommand RawClient::send_hung(const wire::ScsiCommand& c, Bytes data) {
+    server_.hang_disk();
+    send(c, data);
+    server_.await_stuck();
+    return c;
+}
+
+wire::ScsiCommand RawClient::hung_write(uint32_t lba) { return send_hung(write(lba, 1), std::vector<uint8_t>(512, 0xaa)); }
+
+std::shared_ptr<store::Store> file_medium(const std::string& path, size_t size) {
+    Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    REQUIRE(::ftruncate(file.get(), off_t(size)) == 0);
+    auto medium = store::open_store("rdwr", path, {});
+    REQUIRE(medium);
+    return *medium;
+}
+
+std::vector<uint8_t> read_back(store::Store& medium, uint64_t offset, size_t length) {
+    std::vector<uint8_t> bytes(length);
+    store::Request r;
+    r.op = store::Op::read;
+    r.offset = offset;
+    r.data = bytes;
+    r.length = length;
+    CHECK(medium.perform(r) == 0);
+    return bytes;
 }
 
 }  // namespace iscsi::target

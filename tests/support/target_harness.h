@@ -43,6 +43,10 @@ struct TestTarget {
         for (uint64_t end = io::Loop::clock_ms() + ms; io::Loop::clock_ms() <= end;) server->loop().run_once(1);
     }
     std::shared_ptr<Target> add_target(int tid, const std::string& name);
+    // From now on nothing comes out of a cache, and no request returns from the disk.
+    void hang_disk();
+    void await_stuck(int requests = 1);     // so many are there
+    void free_disk();
 
     Directory directory;
     std::unique_ptr<Server> server;
@@ -63,6 +67,12 @@ public:
     void send(const Header& header, Bytes data = {}, Bytes ahs = {}) { send_pdu(wire::header_cast<wire::Bhs>(header), data, ahs); }
     template <class Header>
     void send_text(const Header& header, const std::string& text) { send(header, as_bytes(text)); }
+    // A header that promises so much data, which is the caller's to send.
+    template <class Header>
+    void send_head(Header header, size_t length) {
+        header.data_segment_length = uint32_t(length);
+        send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
+    }
     void send_raw(Bytes bytes);
     std::optional<Pdu> receive();           // nothing: closed, or nothing came
     template <class Header>
@@ -84,6 +94,8 @@ public:
     // A whole login with these operational keys; the last response's status.
     uint16_t login(std::vector<std::string> keys = {});
     uint16_t discovery();
+    // A login that goes through, and the unit attentions heard.
+    void enter(std::vector<std::string> keys = {});
 
     wire::ScsiCommand command(std::initializer_list<uint8_t> cdb, uint32_t length = 0, uint8_t flags = wire::final_bit);
     wire::ScsiCommand read(uint32_t lba, uint16_t blocks);
@@ -91,6 +103,10 @@ public:
     wire::DataOut data_out(const wire::ScsiCommand& c, uint32_t ttt, uint32_t sn, uint32_t offset, bool final) const;
     wire::TmfRequest tmf(wire::TmfFunction function, uint32_t referenced = wire::reserved_tag, uint64_t lun = lun1);
     void drop_attentions();                 // TEST UNIT READY until it is good
+    wire::NopOut ping();                    // immediate
+    // Hangs the disk and sends what gets stuck there.
+    wire::ScsiCommand send_hung(const wire::ScsiCommand& c, Bytes data = {});
+    wire::ScsiCommand hung_write(uint32_t lba = 0);     // of a block
 
     std::string initiator = "iqn.2026-01.example:initiator", target_name = target_iqn, session_type = "Normal";
     uint64_t isid = 0x00023d000001;
@@ -108,6 +124,18 @@ private:
     std::vector<uint8_t> in_;
     bool ended_ = false;
 };
+
+// A client that is logged in, and its target.
+struct OneSession {
+    TestTarget target;
+    RawClient client{target};
+    explicit OneSession(std::vector<std::string> keys = {}) { client.enter(std::move(keys)); }
+};
+
+// A file of `size` zero bytes as a medium.
+std::shared_ptr<store::Store> file_medium(const std::string& path, size_t size);
+// What is on it, past any cache of ours.
+std::vector<uint8_t> read_back(store::Store& medium, uint64_t offset, size_t length);
 
 std::string text_of(std::initializer_list<std::string> keys);
 uint64_t number_of_tasks(TestTarget& target);

@@ -6,6 +6,7 @@
 #include "core/scsi/disk.h"
 #include "core/store/store.h"
 #include "core/wire/digest.h"
+#include "tests/support/pattern.h"
 #include "tests/support/target_harness.h"
 #include "tests/support/temp_dir.h"
 
@@ -20,12 +21,6 @@ namespace {
 constexpr size_t burst = 256 << 10;
 constexpr uint64_t lun2 = uint64_t(2) << 48;
 
-std::vector<uint8_t> pattern(size_t length, uint8_t seed) {
-    std::vector<uint8_t> bytes(length);
-    for (size_t i = 0; i < length; i++) bytes[i] = uint8_t(i * 7 + i / 256 + i / 65536 + seed);
-    return bytes;
-}
-
 // LUN 1 is in memory, LUN 2 a file of 1 MiB on tmpfs.
 struct Fixture {
     TempDir dir{"/dev/shm"};
@@ -35,31 +30,16 @@ struct Fixture {
     RawClient client{target};
 
     explicit Fixture(std::vector<std::string> keys) {
-        Fd created(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-        REQUIRE(::ftruncate(created.get(), 1 << 20) == 0);
-        auto medium = store::open_store("rdwr", path, {});
-        REQUIRE(medium);
-        file = std::make_shared<store::TestStore>(*medium);
+        file = std::make_shared<store::TestStore>(file_medium(path, 1 << 20));
         scsi::DiskOptions disk;
         disk.identity = {1, 2, target_iqn, "host"};
         REQUIRE(target.target->router.add(2, scsi::Disk::over(file, disk)));
         keys.insert(keys.end(), {"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144"});
-        REQUIRE(client.login(keys) == 0);
-        client.drop_attentions();
+        client.enter(keys);
         auto c = client.command({0});
         c.lun = lun2;
         client.send(c);
         client.expect<ScsiResponse>();
-    }
-    std::vector<uint8_t> on(store::Store& medium, uint64_t offset, size_t length) {
-        std::vector<uint8_t> bytes(length);
-        store::Request r;
-        r.op = store::Op::read;
-        r.offset = offset;
-        r.data = bytes;
-        r.length = length;
-        CHECK(medium.perform(r) == 0);
-        return bytes;
     }
     // A WRITE of one burst to LUN 2, of which the header has come and is dealt with.
     wire::ScsiCommand begin_write(uint64_t lun = lun2) {
@@ -70,8 +50,7 @@ struct Fixture {
         REQUIRE(uint32_t(r2t.desired_length) == burst);
         auto header = client.data_out(c, r2t.ttt, 0, 0, true);
         header.lun = lun;
-        header.data_segment_length = burst;
-        client.send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
+        client.send_head(header, burst);
         target.turn();
         return c;
     }
@@ -82,10 +61,7 @@ struct Fixture {
 TEST_CASE("a command that waited starts while another one's payload comes in") {
     Fixture f({"InitialR2T=No", "FirstBurstLength=4096", "ImmediateData=No"});
     auto data = pattern(burst, 5), waited = pattern(4096, 77);
-    f.target.store->cold = true;
-    f.target.store->hang();
-    f.client.send(f.client.read(0, 8));
-    CHECK(f.target.until([&] { return f.target.store->stuck > 0; }));
+    f.client.send_hung(f.client.read(0, 8));
     auto ordered = f.client.write(64, 8);
     ordered.flags = uint8_t((ordered.flags & 0x78 & ~wire::final_bit) | 2);
     f.client.send(ordered);
@@ -103,8 +79,8 @@ TEST_CASE("a command that waited starts while another one's payload comes in") {
     r = f.client.expect<ScsiResponse>();
     CHECK(r.status == 0);
     CHECK(uint32_t(r.itt) == uint32_t(c.itt));
-    CHECK(f.on(*f.target.store, 64 * 512, 4096) == waited);
-    CHECK(f.on(*f.file, 0, burst) == data);
+    CHECK(read_back(*f.target.store, 64 * 512, 4096) == waited);
+    CHECK(read_back(*f.file, 0, burst) == data);
 }
 
 TEST_CASE("a digested payload of an aborted task is still checked in whole, and the session goes on") {
@@ -130,7 +106,7 @@ TEST_CASE("a digested payload of an aborted task is still checked in whole, and 
             CHECK(f.client.closed());
         } else {
             f.client.drop_attentions();
-            CHECK(f.on(*f.target.store, 0, burst) == std::vector<uint8_t>(burst));
+            CHECK(read_back(*f.target.store, 0, burst) == std::vector<uint8_t>(burst));
         }
     }
 }
@@ -167,7 +143,7 @@ TEST_CASE("urgent data in a payload is passed over, and nobody spins") {
         REQUIRE(::send(f.client.fd(), "!", 1, MSG_OOB | MSG_DONTWAIT) == 1);
         f.client.send_raw(Bytes(data).subspan(before));
         CHECK(f.client.expect<ScsiResponse>().status == 0);
-        CHECK(f.on(*f.file, 0, burst) == data);
+        CHECK(read_back(*f.file, 0, burst) == data);
     }
 }
 
@@ -197,6 +173,6 @@ TEST_CASE("an ORDERED WRITE behind a READ does not show in the READ's data, also
         }
         CHECK(data == before);
         CHECK(f.client.expect<ScsiResponse>().status == 0);
-        CHECK(f.on(lun == lun1 ? *f.target.store : *f.file, burst - 512, 512) == pattern(512, 1));
+        CHECK(read_back(lun == lun1 ? *f.target.store : *f.file, burst - 512, 512) == pattern(512, 1));
     }
 }

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/store/file.h"
+#include "tests/support/pattern.h"
 #include "tests/support/target_harness.h"
 #include "tests/support/temp_dir.h"
 
@@ -19,12 +20,6 @@ namespace {
 
 constexpr size_t burst = 256 << 10, whole = 1 << 20;
 
-std::vector<uint8_t> pattern(size_t length, uint8_t seed) {
-    std::vector<uint8_t> bytes(length);
-    for (size_t i = 0; i < length; i++) bytes[i] = uint8_t(i * 7 + i / 256 + i / 65536 + seed);
-    return bytes;
-}
-
 struct Fixture {
     TempDir dir;
     std::string path;
@@ -32,14 +27,9 @@ struct Fixture {
     std::unique_ptr<RawClient> client;
 
     explicit Fixture(const char* parent) : dir(parent), path(dir / "disk") {
-        Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-        REQUIRE(::ftruncate(file.get(), whole) == 0);
-        auto medium = store::open_store("rdwr", path, {});
-        REQUIRE(medium);
-        target = std::make_unique<TestTarget>(ServerOptions{}, *medium);
+        target = std::make_unique<TestTarget>(ServerOptions{}, file_medium(path, whole));
         client = std::make_unique<RawClient>(*target);
-        REQUIRE(client->login({"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144", "InitialR2T=Yes", "ImmediateData=No"}) == 0);
-        client->drop_attentions();
+        client->enter({"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144", "InitialR2T=Yes", "ImmediateData=No"});
     }
     std::vector<uint8_t> on_disk(size_t offset, size_t length) {
         std::vector<uint8_t> bytes(length);
@@ -55,11 +45,17 @@ struct Fixture {
         REQUIRE(uint32_t(r2t.desired_length) == burst);
         return c;
     }
+    // The same, and the first bytes of its first burst, most of which are in the file by then.
+    wire::ScsiCommand begin_burst(R2t& r2t, Bytes first) {
+        auto c = begin_write(r2t);
+        client->send_head(client->data_out(c, r2t.ttt, 0, 0, true), burst);
+        client->send_raw(first);
+        CHECK(target->until([&] { return target->store->spliced + 10000 >= first.size(); }));
+        return c;
+    }
     // The header of a burst's only Data-Out, then the bytes in pieces, each taken by the target before the next is sent.
     void send_burst(const wire::ScsiCommand& c, const R2t& r2t, Bytes data, std::initializer_list<size_t> pieces) {
-        auto header = client->data_out(c, r2t.ttt, 0, r2t.buffer_offset, true);
-        header.data_segment_length = uint32_t(data.size());
-        client->send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
+        client->send_head(client->data_out(c, r2t.ttt, 0, r2t.buffer_offset, true), data.size());
         target->turn();
         size_t at = 0;
         for (size_t piece : pieces) {
@@ -95,12 +91,7 @@ TEST_CASE("a disk that falls behind in the middle of a spliced payload gets the 
     Fixture f("/dev/shm");
     auto data = pattern(2 * burst, 9);
     R2t r2t;
-    auto c = f.begin_write(r2t);
-    auto header = f.client->data_out(c, r2t.ttt, 0, 0, true);
-    header.data_segment_length = burst;
-    f.client->send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
-    f.client->send_raw(Bytes(data).first(100001));
-    CHECK(f.target->until([&] { return f.target->store->spliced > 90000; }));
+    auto c = f.begin_burst(r2t, Bytes(data).first(100001));
     f.target->store->cold = true;
     f.client->send_raw(Bytes(data).subspan(100001, burst - 100001));
     r2t = f.client->expect<R2t>();
@@ -115,12 +106,7 @@ TEST_CASE("an error of the medium in the middle of a spliced payload is a status
     Fixture f("/dev/shm");
     auto data = pattern(2 * burst, 9);
     R2t r2t;
-    auto c = f.begin_write(r2t);
-    auto header = f.client->data_out(c, r2t.ttt, 0, 0, true);
-    header.data_segment_length = burst;
-    f.client->send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
-    f.client->send_raw(Bytes(data).first(50000));
-    CHECK(f.target->until([&] { return f.target->store->spliced > 40000; }));
+    f.begin_burst(r2t, Bytes(data).first(50000));
     f.target->store->write_error = EIO;
     f.client->send_raw(Bytes(data).subspan(50000, burst - 50000));
     CHECK(f.client->expect<ScsiResponse>().status == uint8_t(scsi::Status::check_condition));
@@ -133,12 +119,7 @@ TEST_CASE("an aborted task's payload stops in the middle and its rest is dropped
     Fixture f("/dev/shm");
     auto data = pattern(2 * burst, 5);
     R2t r2t;
-    auto c = f.begin_write(r2t);
-    auto header = f.client->data_out(c, r2t.ttt, 0, 0, true);
-    header.data_segment_length = burst;
-    f.client->send_raw({reinterpret_cast<const uint8_t*>(&header), sizeof header});
-    f.client->send_raw(Bytes(data).first(100001));
-    CHECK(f.target->until([&] { return f.target->store->spliced > 90000; }));
+    auto c = f.begin_burst(r2t, Bytes(data).first(100001));
     RawClient other(*f.target);
     other.initiator = "iqn.2026-01.example:other";
     REQUIRE(other.login() == 0);
@@ -195,8 +176,7 @@ TEST_CASE("a file cut short under a READ ends that connection only") {
     REQUIRE(::pwrite(file.get(), data.data(), data.size(), 0) == ssize_t(data.size()));
     RawClient other(*f.target);
     other.initiator = "iqn.2026-01.example:other";
-    REQUIRE(other.login() == 0);
-    other.drop_attentions();
+    other.enter();
     for (int i = 0; i < 32; i++) f.client->send(f.client->read(0, 2048));
     f.target->turn(20);
     REQUIRE(::ftruncate(file.get(), 4096) == 0);

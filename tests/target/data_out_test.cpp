@@ -1,4 +1,5 @@
 // Data in and out of a session: immediate, unsolicited, asked for; what a liar gets.
+#include "tests/support/pattern.h"
 #include "tests/support/target_harness.h"
 
 using namespace iscsi;
@@ -12,31 +13,9 @@ using wire::ScsiResponse;
 
 namespace {
 
-std::vector<uint8_t> pattern(size_t length, uint8_t seed = 1) {
-    std::vector<uint8_t> bytes(length);
-    for (size_t i = 0; i < length; i++) bytes[i] = uint8_t(i * 7 + i / 256 + seed);
-    return bytes;
-}
-
-// What is on the medium.
-std::vector<uint8_t> medium(TestTarget& t, uint64_t offset, size_t length) {
-    std::vector<uint8_t> bytes(length);
-    store::Request r;
-    r.op = store::Op::read;
-    r.offset = offset;
-    r.data = bytes;
-    r.length = length;
-    t.store->perform(r);
-    return bytes;
-}
-
-struct Fixture {
-    TestTarget target;
-    RawClient client{target};
-    explicit Fixture(std::vector<std::string> keys = {}) {
-        REQUIRE(client.login(std::move(keys)) == 0);
-        client.drop_attentions();
-    }
+struct Fixture : OneSession {
+    using OneSession::OneSession;
+    std::vector<uint8_t> on_disk(uint64_t offset, size_t length) { return read_back(*target.store, offset, length); }
     ScsiResponse status(uint8_t want = 0) {
         auto r = client.expect<ScsiResponse>();
         CHECK(r.status == want);
@@ -56,7 +35,7 @@ TEST_CASE("a write with all its data immediate needs no R2T") {
     auto r = f.status();
     CHECK(uint32_t(r.residual_count) == 0);
     CHECK(!(r.flags & 0x1e));
-    CHECK(medium(f.target, 2048, 1024) == data);
+    CHECK(f.on_disk(2048, 1024) == data);
 }
 
 TEST_CASE("R2Ts ask for what did not come, MaxOutstandingR2T at a time, MaxBurstLength each") {
@@ -88,7 +67,7 @@ TEST_CASE("R2Ts ask for what did not come, MaxOutstandingR2T at a time, MaxBurst
         open--;
     }
     f.status();
-    CHECK(medium(f.target, 0, data.size()) == data);
+    CHECK(f.on_disk(0, data.size()) == data);
 }
 
 TEST_CASE("open bursts may be served in any order between each other") {
@@ -100,7 +79,7 @@ TEST_CASE("open bursts may be served in any order between each other") {
     f.client.send(f.client.data_out(c, b.ttt, 0, 8192, true), Bytes(data).subspan(8192));
     f.client.send(f.client.data_out(c, a.ttt, 0, 0, true), Bytes(data).first(8192));
     f.status();
-    CHECK(medium(f.target, 0, data.size()) == data);
+    CHECK(f.on_disk(0, data.size()) == data);
 }
 
 TEST_CASE("unsolicited data, whole or ended early, is completed by R2T") {
@@ -118,7 +97,7 @@ TEST_CASE("unsolicited data, whole or ended early, is completed by R2T") {
         CHECK(uint32_t(r.desired_length) == 6144 - sent);
         f.client.send(f.client.data_out(c, r.ttt, 0, sent, true), Bytes(data).subspan(sent));
         f.status();
-        CHECK(medium(f.target, 0, data.size()) == data);
+        CHECK(f.on_disk(0, data.size()) == data);
     }
 }
 
@@ -135,7 +114,7 @@ TEST_CASE("a Data-Out PDU that lies ends the connection and nothing of it is kep
         f.client.send(f.client.data_out(c, r.ttt + row.ttt_change, row.sn, row.offset, row.final), pattern(row.length, 99));
         CHECK(f.client.closed());
         CHECK(f.target.until([&] { return f.target.directory.sessions.size() == 0; }));
-        CHECK(medium(f.target, 0, 9216) == std::vector<uint8_t>(9216));
+        CHECK(f.on_disk(0, 9216) == std::vector<uint8_t>(9216));
     }
 }
 
@@ -156,8 +135,8 @@ TEST_CASE("a gap in DataSN ends the command once its data has come, and what fol
         auto status = f.client.expect<ScsiResponse>(&sense);
         CHECK(int(status.status) == (fine ? 0 : 2));
         if (!fine) CHECK((sense.size() >= 20 && (sense[4] & 15) == 0x0b && sense[14] == 0x47 && sense[15] == 0x05));
-        CHECK((medium(f.target, 0, 131072) == half) == first_fine);
-        if (!fine && first_fine) CHECK(medium(f.target, 131072, 131072) == std::vector<uint8_t>(131072));
+        CHECK((f.on_disk(0, 131072) == half) == first_fine);
+        if (!fine && first_fine) CHECK(f.on_disk(131072, 131072) == std::vector<uint8_t>(131072));
     }
 }
 
@@ -293,8 +272,8 @@ TEST_CASE("Data-Out for a task that is gone is dropped in silence") {
     auto data = pattern(8192, 77);
     f.client.send(f.client.data_out(again, fresh.ttt, 0, 0, true), data);
     f.status();
-    CHECK(medium(f.target, 51200, 8192) == data);
-    CHECK(medium(f.target, 0, 8192) == std::vector<uint8_t>(8192));
+    CHECK(f.on_disk(51200, 8192) == data);
+    CHECK(f.on_disk(0, 8192) == std::vector<uint8_t>(8192));
 }
 
 TEST_CASE("large payloads in pieces of any size, cached and from the disk") {
@@ -318,7 +297,7 @@ TEST_CASE("large payloads in pieces of any size, cached and from the disk") {
             f.target.turn(0);
         }
         f.status();
-        CHECK(medium(f.target, 32768, data.size()) == data);
+        CHECK(f.on_disk(32768, data.size()) == data);
         f.client.send(f.client.read(64, 512));
         std::vector<uint8_t> got, piece;
         while (got.size() < data.size()) {
@@ -359,7 +338,7 @@ TEST_CASE("header and data digests guard both ways") {
         auto r = f.client.expect<wire::Reject>();
         CHECK(int(r.reason) == int(RejectReason::data_digest_error));
         CHECK(f.client.closed());
-        CHECK(medium(f.target, 0, 1024) == std::vector<uint8_t>(1024));
+        CHECK(f.on_disk(0, 1024) == std::vector<uint8_t>(1024));
     }
 }
 

@@ -24,10 +24,8 @@ struct Fixture {
     Fixture() {
         stream.isid++;
         stream.initiator += ".stream";
-        REQUIRE(stream.login({"MaxRecvDataSegmentLength=262144", "ImmediateData=Yes", "FirstBurstLength=262144"}) == 0);
-        stream.drop_attentions();
-        REQUIRE(small.login({"MaxRecvDataSegmentLength=262144"}) == 0);
-        small.drop_attentions();
+        stream.enter({"MaxRecvDataSegmentLength=262144", "ImmediateData=Yes", "FirstBurstLength=262144"});
+        small.enter({"MaxRecvDataSegmentLength=262144"});
     }
     uint64_t stream_octets() {
         for (auto& record : target.directory.sessions.all())

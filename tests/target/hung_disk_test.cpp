@@ -16,10 +16,8 @@ TEST_CASE("a hung logical unit leaves all others alone") {
     REQUIRE(t.target->router.add(2, scsi::Disk::over(fine, options)));
     RawClient stuck(t), other(t);
     other.isid++;
-    REQUIRE(stuck.login() == 0);
-    REQUIRE(other.login() == 0);
-    stuck.drop_attentions();
-    other.drop_attentions();
+    stuck.enter();
+    other.enter();
     auto on_second = [](wire::ScsiCommand c) {
         c.lun = scsi::Router::encode_lun(2);
         return c;
@@ -27,10 +25,9 @@ TEST_CASE("a hung logical unit leaves all others alone") {
     for (RawClient* c : {&stuck, &other})           // its own unit attention
         c->send(on_second(c->command({0, 0, 0, 0, 0, 0}))), (void)c->expect<wire::ScsiResponse>();
 
-    t.store->cold = true;
-    t.store->hang();
+    t.hang_disk();
     for (int i = 0; i < 20; i++) stuck.send(stuck.read(uint32_t(i), 1));
-    REQUIRE(t.until([&] { return t.store->stuck > 0; }));
+    t.await_stuck();
     for (bool cold : {false, true}) {
         fine->cold = cold;
         for (RawClient* c : {&other, &stuck}) {

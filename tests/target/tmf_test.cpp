@@ -13,28 +13,10 @@ using wire::TmfResult;
 
 namespace {
 
-struct Fixture {
-    TestTarget target;
-    RawClient client{target};
-    explicit Fixture(std::vector<std::string> keys = {}) {
-        REQUIRE(client.login(std::move(keys)) == 0);
-        client.drop_attentions();
-    }
+struct Fixture : OneSession {
+    using OneSession::OneSession;
     TmfResult result(RawClient& c) { return TmfResult(c.expect<TmfResponse>().response); }
     TmfResult result() { return result(client); }
-    // A write that hangs on the disk.
-    wire::ScsiCommand hung_write(RawClient& c, uint32_t lba = 0) {
-        target.store->cold = true;
-        target.store->hang();
-        auto w = c.write(lba, 1);
-        c.send(w, std::vector<uint8_t>(512, 0xaa));
-        REQUIRE(target.until([&] { return target.store->stuck > 0; }));
-        return w;
-    }
-    void free_disk() {
-        target.store->release();
-        target.store->cold = false;
-    }
 };
 
 }  // namespace
@@ -76,14 +58,14 @@ TEST_CASE("functions without anything to do are answered") {
 
 TEST_CASE("ABORT TASK answers once the write is off the disk, and the command never") {
     Fixture f;
-    auto w = f.hung_write(f.client);
+    auto w = f.client.hung_write();
     f.client.send(f.client.tmf(TmfFunction::query_task, w.itt));
     CHECK(f.result() == TmfResult::succeeded);
     f.client.send(f.client.tmf(TmfFunction::query_task_set));
     CHECK(f.result() == TmfResult::succeeded);
     f.client.send(f.client.tmf(TmfFunction::abort_task, w.itt));
     CHECK(f.client.quiet());
-    f.free_disk();
+    f.target.free_disk();
     CHECK(f.result() == TmfResult::complete);
     CHECK(f.client.quiet());
     f.client.send(f.client.command({0}));
@@ -92,12 +74,12 @@ TEST_CASE("ABORT TASK answers once the write is off the disk, and the command ne
 
 TEST_CASE("ABORT TASK wants the right logical unit") {
     Fixture f;
-    auto w = f.hung_write(f.client);
+    auto w = f.client.hung_write();
     f.client.send(f.client.tmf(TmfFunction::abort_task, w.itt, 0));
     CHECK(f.result() == TmfResult::no_such_task);
     f.client.send(f.client.tmf(TmfFunction::query_task, w.itt, 0));
     CHECK(f.result() == TmfResult::complete);
-    f.free_disk();
+    f.target.free_disk();
     CHECK(f.client.expect<ScsiResponse>().status == 0);
 }
 
@@ -142,15 +124,12 @@ TEST_CASE("ABORT TASK of a command that waits for its turn") {
 
 TEST_CASE("ABORT TASK SET ends this session's tasks, however their LUN is written") {
     Fixture f;
-    f.target.store->cold = true;
-    f.target.store->hang();
     auto w = f.client.write(0, 1);
     w.lun = lun1 | uint64_t(1) << 62;           // flat space addressing
-    f.client.send(w, std::vector<uint8_t>(512));
-    REQUIRE(f.target.until([&] { return f.target.store->stuck > 0; }));
+    f.client.send_hung(w, std::vector<uint8_t>(512));
     f.client.send(f.client.tmf(TmfFunction::abort_task_set));
     CHECK(f.client.quiet());
-    f.free_disk();
+    f.target.free_disk();
     CHECK(f.result() == TmfResult::complete);
     CHECK(f.client.quiet());
 }
@@ -162,12 +141,11 @@ TEST_CASE("resets and CLEAR TASK SET wait for the writes of other sessions") {
         Fixture f;
         RawClient other(f.target);
         other.isid++;
-        REQUIRE(other.login() == 0);
-        other.drop_attentions();
-        f.hung_write(other);
+        other.enter();
+        other.hung_write();
         f.client.send(f.client.tmf(function));
         CHECK(f.client.quiet());
-        f.free_disk();
+        f.target.free_disk();
         CHECK(f.result() == TmfResult::complete);
         if (function == TmfFunction::target_cold_reset) {
             CHECK(other.closed());
@@ -190,12 +168,12 @@ TEST_CASE("a connection that ends while its abort waits for the disk") {
                                  TmfFunction::target_warm_reset, TmfFunction::i_t_nexus_reset}) {
         CAPTURE(int(function));
         Fixture f;
-        auto w = f.hung_write(f.client);
+        auto w = f.client.hung_write();
         f.client.send(f.client.tmf(function, w.itt));
         f.target.turn();
         f.client.close();
         f.target.turn();
-        f.free_disk();
+        f.target.free_disk();
         CHECK(f.target.until([&] { return f.target.directory.sessions.size() == 0; }));
         CHECK(f.target.server->connections() == 0);
     }
@@ -205,14 +183,13 @@ TEST_CASE("a session that ends while another's reset waits for it") {
     Fixture f;
     RawClient other(f.target);
     other.isid++;
-    REQUIRE(other.login() == 0);
-    other.drop_attentions();
-    f.hung_write(other);
+    other.enter();
+    other.hung_write();
     f.client.send(f.client.tmf(TmfFunction::logical_unit_reset));
     f.target.turn();
     other.close();
     CHECK(f.client.quiet());
-    f.free_disk();
+    f.target.free_disk();
     CHECK(f.result() == TmfResult::complete);
 }
 
@@ -220,16 +197,12 @@ TEST_CASE("data on its way to the medium's own memory is turned away by a reset 
     Fixture f({"MaxRecvDataSegmentLength=262144", "MaxBurstLength=262144"});
     RawClient other(f.target);
     other.isid++;
-    REQUIRE(other.login() == 0);
-    other.drop_attentions();
+    other.enter();
     auto c = f.client.write(0, 256);
     f.client.send(c);
     auto r = f.client.expect<R2t>();
     auto header = f.client.data_out(c, r.ttt, 0, 0, true);
-    header.data_segment_length = 131072;
-    std::vector<uint8_t> bytes(48);
-    std::memcpy(bytes.data(), &header, 48);
-    f.client.send_raw(bytes);
+    f.client.send_head(header, 131072);
     f.target.turn();
     f.client.send_raw(std::vector<uint8_t>(1000, 0xee));
     f.target.turn();
@@ -246,14 +219,39 @@ TEST_CASE("data on its way to the medium's own memory is turned away by a reset 
 
 TEST_CASE("reads that wait for the disk may be aborted") {
     Fixture f;
-    f.target.store->cold = true;
-    f.target.store->hang();
-    auto c = f.client.read(0, 64);
-    f.client.send(c);
-    REQUIRE(f.target.until([&] { return f.target.store->stuck > 0; }));
+    auto c = f.client.send_hung(f.client.read(0, 64));
     f.client.send(f.client.tmf(TmfFunction::abort_task, c.itt));
     CHECK(f.client.quiet());
-    f.free_disk();
+    f.target.free_disk();
     CHECK(f.result() == TmfResult::complete);
     CHECK(f.client.quiet());
+}
+
+TEST_CASE("PREEMPT AND ABORT: answered once the other's write is off the disk") {
+    TestTarget t;
+    RawClient a(t), b(t);
+    b.isid++;
+    a.enter();
+    b.enter();
+    auto reserve_out = [](RawClient& c, uint8_t action, uint8_t type, uint8_t key, uint8_t service) {
+        auto h = c.command({0x5f, action, type, 0, 0, 0, 0, 0, 24, 0}, 24, wire::final_bit | wire::ScsiCommand::write_bit);
+        std::vector<uint8_t> list(24);
+        list[7] = key;
+        list[15] = service;
+        c.send(h, list);
+    };
+    reserve_out(a, 0, 0, 0, 1);
+    CHECK(a.expect<ScsiResponse>().status == 0);
+    reserve_out(b, 0, 0, 0, 2);
+    CHECK(b.expect<ScsiResponse>().status == 0);
+    reserve_out(a, 1, 5, 1, 0);                         // write exclusive, registrants only
+    CHECK(a.expect<ScsiResponse>().status == 0);
+    a.hung_write();
+    reserve_out(b, 5, 5, 2, 1);
+    CHECK(b.quiet());
+    t.store->release();
+    CHECK(b.expect<ScsiResponse>().status == 0);
+    CHECK(a.quiet());                                   // its write was aborted
+    a.send(a.command({0}));
+    CHECK(a.expect<ScsiResponse>().status == 2);        // it is told
 }
