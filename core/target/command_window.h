@@ -19,6 +19,8 @@ public:
         exp_++;
         return Fate::start;
     }
+    // Commands up to there count as received: exp_cmd_sn() <= cmd_sn <= last_max_cmd_sn() + 1.
+    void skip_to(uint32_t cmd_sn) { exp_ = cmd_sn; }
     uint32_t exp_cmd_sn() const { return exp_; }
     // What to advertise while `pending` commands are queued. Never moves backwards (§4.2.2.1).
     uint32_t max_cmd_sn(uint32_t pending) {

@@ -147,6 +147,11 @@ bool Connection::on_header(const wire::Bhs& header, Bytes) {
         close(wrong);
         return false;
     }
+    // §11.7.4: with a TTT the LUN is the command's (§4.2.5.3: else a protocol error); without, it is reserved.
+    if (task && uint32_t(wire::header_cast<wire::DataOut>(header).ttt) != wire::reserved_tag && !same_unit(header.lun, task->command.lun)) {
+        close("Data-Out for another logical unit than its command");
+        return false;
+    }
     data_out_task_ = task;
     return true;
 }

@@ -74,7 +74,10 @@ private:
     // Full feature phase, one file each
     bool dispatch(const wire::Bhs& header, Bytes ahs, Bytes data);
     bool sequenced(const wire::Bhs& header, Bytes ahs, Bytes data);         // CmdSN order
+    static bool is_early(const HeldCommand& held);
+    bool hold(const wire::DataOut& header, Bytes data);
     void release_held();
+    void plug(uint32_t cmd_sn);
     bool perform(const wire::Bhs& header, Bytes ahs, Bytes data);
     bool scsi_command(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
     bool start(const wire::ScsiCommand& header, Bytes ahs, Bytes data);
@@ -85,6 +88,7 @@ private:
     bool data_out(const wire::DataOut& header, Bytes data, bool in_place, bool passed);
     const char* check_data_out(const wire::DataOut& header, Task*& task, Burst*& burst);
     bool tmf_request(const wire::TmfRequest& header);
+    bool is_tmf(uint32_t itt) const;
     void abort_task(const wire::TmfRequest& header, std::function<void()> done);
     std::function<void()> answer_later(uint32_t itt);
     void abort_elsewhere(std::optional<uint64_t> lun, std::function<void()> done);
@@ -194,7 +198,7 @@ private:
     size_t in_pipe_ = 0;                            // behind those that are in the pipe
     // For callbacks that may outlive the connection: points to nullptr once it is closed.
     std::shared_ptr<Connection*> handle_ = std::make_shared<Connection*>(this);
-    uint32_t tmfs_ = 0;                             // task management functions that wait for tasks to end
+    std::vector<uint32_t> tmfs_;                    // task management functions that wait for tasks to end: their tags
     uint32_t watched_ = 0;
     bool reading_paused_ = false;
     bool close_when_sent_ = false;

@@ -108,7 +108,11 @@ bool Connection::data_out(const wire::DataOut& header, Bytes data, bool in_place
         close(wrong);
         return false;
     }
-    if (!task) return passed || waiting_.empty() ? true : put_aside(header, data).value_or(true);
+    if (!task) {
+        if (passed || (waiting_.empty() && held_.empty())) return true;
+        if (hold(header, data)) return phase_ != Phase::closed;
+        return put_aside(header, data).value_or(true);
+    }
     // §7.9: a gap in DataSN is taken as a digest error, and by §7.8 b the task ends once all its data has come.
     const bool out_of_sequence = header.data_sn != burst->exp_data_sn;          // §11.7.5
     if (out_of_sequence) task->failed = task->data_lost = true;

@@ -1,4 +1,6 @@
 // PDUs of the full feature phase: in CmdSN order (RFC 7143 §4.2.2.1), then to the file of their kind.
+#include <algorithm>
+
 #include "core/target/connection.h"
 
 namespace iscsi::target {
@@ -34,7 +36,7 @@ bool Connection::sequenced(const Bhs& header, Bytes ahs, Bytes data) {
         return true;                    // §4.2.2.1: outside the window, silently
     case CommandWindow::Fate::hold:
         for (const HeldCommand& h : held_)
-            if (h.cmd_sn == cmd_sn) return true;
+            if (h.cmd_sn == cmd_sn && !is_early(h)) return true;
         if (held_.size() >= max_held || held_bytes_ + data.size() > max_held_bytes) {
             close("too many commands wait for a missing CmdSN");
             return false;
@@ -50,19 +52,49 @@ bool Connection::sequenced(const Bhs& header, Bytes ahs, Bytes data) {
     return phase_ != Phase::closed;
 }
 
+// An immediate task management function that speaks of commands which have not come yet (tmf.cpp): it takes no CmdSN.
+bool Connection::is_early(const HeldCommand& h) { return h.header.op() == Opcode::tmf_request && h.header.immediate(); }
+
+// Unsolicited data of a command behind a gap waits with it. False: of none.
+bool Connection::hold(const wire::DataOut& header, Bytes data) {
+    auto command = std::find_if(held_.begin(), held_.end(), [&](const HeldCommand& h) {
+        return h.header.op() == Opcode::scsi_command && uint32_t(h.header.itt) == uint32_t(header.itt);
+    });
+    if (command == held_.end()) return false;
+    if (held_.size() >= max_held || held_bytes_ + data.size() > max_held_bytes) {
+        close("too much data waits for a missing CmdSN");
+        return true;
+    }
+    held_.push_back({wire::header_cast<Bhs>(header), {}, {data.begin(), data.end()}, command->cmd_sn});
+    held_bytes_ += data.size();
+    return true;
+}
+
 void Connection::release_held() {
     for (size_t i = 0; i < held_.size() && phase_ == Phase::full_feature;) {
-        if (held_[i].cmd_sn != session_->window.exp_cmd_sn()) {
+        const uint32_t exp = session_->window.exp_cmd_sn(), sn = held_[i].cmd_sn;
+        const bool early = is_early(held_[i]), data_out = held_[i].header.op() == Opcode::data_out;
+        if (early ? wire::sn_less(exp, sn) : data_out ? !wire::sn_less(sn, exp) : sn != exp) {
             i++;
             continue;
         }
         HeldCommand h = std::move(held_[i]);
         held_.erase(held_.begin() + ptrdiff_t(i));
         held_bytes_ -= h.data.size();
-        session_->window.arrive(h.cmd_sn);
+        if (!early && !data_out) session_->window.arrive(sn);
         if (!perform(h.header, h.ahs, h.data)) return;
         i = 0;
     }
+}
+
+// Commands before `cmd_sn` that have not come, or wait behind one that has not, count as received and do nothing.
+void Connection::plug(uint32_t cmd_sn) {
+    std::erase_if(held_, [&](const HeldCommand& h) {
+        if (is_early(h) || !wire::sn_less(h.cmd_sn, cmd_sn)) return false;
+        held_bytes_ -= h.data.size();
+        return true;
+    });
+    session_->window.skip_to(cmd_sn);
 }
 
 bool Connection::perform(const Bhs& header, Bytes ahs, Bytes data) {

@@ -1,5 +1,6 @@
 // Task management, RFC 7143 §11.5, §11.6; query functions and I_T nexus reset, RFC 7144 §4. The answer goes once the tasks it
-// speaks of are gone for good: none of their writes can reach the medium after it.
+// speaks of are gone for good: none of their writes can reach the medium after it. It does not wait for the data that R2Ts of
+// theirs asked for (§4.2.3.3 a): initiators that abort fast never send it, and what comes late is known by its old TTT.
 #include <algorithm>
 
 #include "core/target/connection.h"
@@ -21,12 +22,19 @@ void Connection::tmf_response(uint32_t itt, TmfResult result) {
     schedule_pump();
 }
 
+// Whether a task management function of this tag waits.
+bool Connection::is_tmf(uint32_t itt) const {
+    return std::find(tmfs_.begin(), tmfs_.end(), itt) != tmfs_.end() ||
+           std::any_of(held_.begin(), held_.end(), [&](const HeldCommand& h) { return h.header.op() == wire::Opcode::tmf_request && h.header.itt == itt; });
+}
+
 // "Function complete", to be called on our loop, whenever; the connection may be gone by then.
 std::function<void()> Connection::answer_later(uint32_t itt) {
-    tmfs_++;
+    tmfs_.push_back(itt);
     return [self = handle_, itt] {
         if (!*self) return;
-        (*self)->tmfs_--;
+        auto& waiting = (*self)->tmfs_;
+        if (auto own = std::find(waiting.begin(), waiting.end(), itt); own != waiting.end()) waiting.erase(own);
         if ((*self)->phase_ == Phase::full_feature) (*self)->tmf_response(itt, TmfResult::complete);
     };
 }
@@ -58,14 +66,14 @@ void Connection::abort_task(const wire::TmfRequest& header, std::function<void()
     const uint32_t sn = header.ref_cmd_sn;
     CommandWindow& window = session_->window;
     if (task || !wire::sn_in_window(sn, window.exp_cmd_sn(), window.last_max_cmd_sn()) || !wire::sn_less(sn, header.cmd_sn)) {
-        tmfs_--;
+        std::erase(tmfs_, uint32_t(header.itt));
         return tmf_response(header.itt, TmfResult::no_such_task);
     }
     wire::NopOut nothing;
     nothing.opcode |= wire::immediate_bit;
     nothing.itt = wire::reserved_tag;
     auto bhs = wire::header_cast<wire::Bhs>(nothing);
-    auto held = std::find_if(held_.begin(), held_.end(), [&](const HeldCommand& h) { return h.cmd_sn == sn; });
+    auto held = std::find_if(held_.begin(), held_.end(), [&](const HeldCommand& h) { return h.cmd_sn == sn && !is_early(h); });
     if (held != held_.end()) {
         held_bytes_ -= held->data.size();
         *held = {bhs, {}, {}, sn};
@@ -90,9 +98,20 @@ bool Connection::tmf_request(const wire::TmfRequest& header) {
     const bool wants_unit = function == TmfFunction::query_task_set || function == TmfFunction::abort_task_set ||
                             function == TmfFunction::clear_task_set || function == TmfFunction::logical_unit_reset;
     if (wants_unit && unit == table.end()) return answer(TmfResult::no_such_lun);
-    if (tmfs_ >= max_waiting || held_.size() >= max_waiting) return answer(TmfResult::rejected);
+    if (tmfs_.size() >= max_waiting || held_.size() >= max_waiting) return answer(TmfResult::rejected);
+    // §11.5.1: it acts on all commands with a lower CmdSN. Of those that have not come an immediate function of a set of tasks
+    // waits for (§4.2.3.3 b); a reset of the target counts them as received.
+    const uint32_t sn = header.cmd_sn, exp = session_->window.exp_cmd_sn();
+    const bool early = header.opcode & wire::immediate_bit && wire::sn_in_window(sn, exp + 1, session_->window.last_max_cmd_sn() + 1);
+    const bool of_target = function == TmfFunction::target_warm_reset || function == TmfFunction::target_cold_reset;
+    if (early && (wants_unit || function == TmfFunction::i_t_nexus_reset)) {
+        held_.insert(held_.begin(), {wire::header_cast<wire::Bhs>(header), {}, {}, sn});
+        return true;
+    }
+    if (early && of_target) plug(sn);
     switch (function) {
     case TmfFunction::abort_task:
+        if (is_tmf(header.referenced_task_tag)) return answer(TmfResult::rejected);         // §11.5.1
         abort_task(header, answer_later(itt));
         return phase_ != Phase::closed;
     case TmfFunction::query_task: {
@@ -133,7 +152,8 @@ bool Connection::tmf_request(const wire::TmfRequest& header) {
         session_->abort_all(nullptr, [self = handle_, last = std::move(last)] {
             if (*self) (*self)->abort_elsewhere(std::nullopt, last);
         });
-        return true;
+        if (early) release_held();
+        return phase_ != Phase::closed;
     }
     case TmfFunction::i_t_nexus_reset:
         for (const auto& [n, u] : table) u->nexus_lost(session_->nexus), u->nexus_arrived(session_->nexus);

@@ -1,4 +1,5 @@
 // Data in and out of a session: immediate, unsolicited, asked for; what a liar gets.
+#include "core/target/session.h"
 #include "tests/support/pattern.h"
 #include "tests/support/target_harness.h"
 
@@ -115,6 +116,31 @@ TEST_CASE("a Data-Out PDU that lies ends the connection and nothing of it is kep
         CHECK(f.client.closed());
         CHECK(f.target.until([&] { return f.target.directory.sessions.size() == 0; }));
         CHECK(f.on_disk(0, 9216) == std::vector<uint8_t>(9216));
+    }
+}
+
+TEST_CASE("Data-Out bears the LUN of its command; unsolicited data need not (RFC 7143 11.7.4)") {
+    for (uint64_t lun : {uint64_t(0), uint64_t(2) << 48, ~uint64_t(0), lun1 | uint64_t(1) << 62, lun1}) {
+        CAPTURE(lun);
+        Fixture f(unsolicited);
+        auto c = f.client.write(0, 8);
+        c.flags &= uint8_t(~wire::final_bit);
+        f.client.send(c);
+        auto first = f.client.data_out(c, wire::reserved_tag, 0, 0, true);
+        first.lun = lun;
+        f.client.send(first, pattern(1024));
+        auto r = f.client.expect<R2t>();
+        CHECK(uint64_t(r.lun) == lun1);
+        auto second = f.client.data_out(c, r.ttt, 0, 1024, true);
+        second.lun = lun;
+        f.client.send(second, pattern(3072, 9));
+        if (same_unit(lun, lun1)) {
+            f.status();
+            CHECK(f.on_disk(1024, 3072) == pattern(3072, 9));
+        } else {
+            CHECK(f.client.closed());
+            CHECK(f.on_disk(1024, 3072) == std::vector<uint8_t>(3072));
+        }
     }
 }
 
