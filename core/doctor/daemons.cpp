@@ -32,7 +32,8 @@ std::vector<std::string> listening_inodes(const std::string& proc, unsigned port
                 line.remove_prefix(field.size());
             }
             const size_t colon = fields[1].rfind(':');
-            if (colon != std::string_view::npos && fields[3] == "0A" && std::strtoul(std::string(fields[1].substr(colon + 1)).c_str(), nullptr, 16) == port)
+            if (colon == std::string_view::npos || fields[3] != "0A") continue;
+            if (std::strtoul(std::string(fields[1].substr(colon + 1)).c_str(), nullptr, 16) == port)
                 inodes.push_back("socket:[" + std::string(fields[9]) + "]");
         }
     }
@@ -65,17 +66,31 @@ void check_iscsid(const Options& options, State& state, Report& report) {
     auto client = mgmt::IscsidClient::connect(&why);
     if (client) {
         state.iscsid_runs = true;
-        return report.ok("iscsid\nanswers: ours, version %s, pid %d, %zu session%s", client->daemon_version().c_str(), client->daemon_pid(), sessions, plural(sessions));
+        return report.ok("iscsid")
+            .is("answers: ours, version %s, pid %d, %zu session%s", client->daemon_version().c_str(), client->daemon_pid(),
+                sessions, plural(sessions));
     }
     if (client.error().code == int(initiator::InitiatorError::daemon_comm))
-        return report.warn("iscsid\n%s\nsystemctl stop iscsid.socket iscsid; iscsid", client.error().what.c_str());
+        return report.warn("iscsid")
+            .found("%s", client.error().what.c_str())
+            .mend("systemctl stop iscsid.socket iscsid; iscsid");
     if (client.error().code != int(initiator::InitiatorError::daemon_not_connected))
-        return report.fail("iscsid\n%s\nsystemctl restart iscsid (sessions stay)", client.error().what.c_str());
-    if (why == EACCES || why == EPERM) return report.warn("iscsid\nmay not be asked by this user\nrun it as root");
+        return report.fail("iscsid")
+            .found("%s", client.error().what.c_str())
+            .mend("systemctl restart iscsid (sessions stay)");
+    if (why == EACCES || why == EPERM)
+        return report.warn("iscsid")
+            .found("may not be asked by this user")
+            .mend("run it as root");
     if (sessions)
-        return report.fail("iscsid\ndoes not run, but the kernel has %zu session%s: nobody logs in again when a connection is lost\nsystemctl start iscsid", sessions, plural(sessions));
-    if (automatic) return report.fail("iscsid\ndoes not run, and %zu of the records say node.startup = automatic\nsystemctl start iscsid open-iscsi", automatic);
-    report.ok("iscsid\ndoes not run; iscsiadm starts it when needed");
+        return report.fail("iscsid")
+            .found("does not run, but the kernel has %zu session%s: nobody logs in again when a connection is lost", sessions, plural(sessions))
+            .mend("systemctl start iscsid");
+    if (automatic)
+        return report.fail("iscsid")
+            .found("does not run, and %zu of the records say node.startup = automatic", automatic)
+            .mend("systemctl start iscsid open-iscsi");
+    report.ok("iscsid").is("does not run; iscsiadm starts it when needed");
 }
 
 void check_leftovers(const Options& options, const State& state, Report& report) {
@@ -85,17 +100,23 @@ void check_leftovers(const Options& options, const State& state, Report& report)
     const std::string lock = (at.state == "/etc/iscsi" ? at.run + "/lock/iscsi" : at.state + "/lock") + "/lock.write";
     struct stat info{};
     if (::stat(lock.c_str(), &info) == 0 && ::time(nullptr) - info.st_ctime > 10 && !process_runs(at.proc, "iscsiadm"))
-        report.fail("database lock\n%s was left behind: every iscsiadm that writes waits 30 s and gives up\nrm %s", lock.c_str(), lock.c_str());
+        report.fail("database lock")
+            .found("%s was left behind: every iscsiadm that writes waits 30 s and gives up", lock.c_str())
+            .mend("rm %s", lock.c_str());
     const std::string pid_file = at.run + "/iscsid.pid";
     if (const int pid = std::atoi(read_attribute(pid_file).c_str()); pid > 0 && !state.iscsid_runs) {
         const std::string name = read_attribute(text("%s/%d/comm", at.proc.c_str(), pid));
         if (name != "iscsid" && name != "iscsi")
-            report.warn("PID file\n%s names process %d, which is %s\nrm %s", pid_file.c_str(), pid, name.empty() ? "gone" : name.c_str(), pid_file.c_str());
+            report.warn("PID file")
+                .found("%s names process %d, which is %s", pid_file.c_str(), pid, name.empty() ? "gone" : name.c_str())
+                .mend("rm %s", pid_file.c_str());
     }
     const std::string socket = mgmt::tgt_socket_path(options.control_port);
     if (!state.tgtd_runs && !state.tgtd_hidden && ::stat(socket.c_str(), &info) == 0 && !process_runs(at.proc, "tgtd"))
-        report.warn("control socket\n%s was left behind by a tgtd that is gone\nsystemctl start tgt (or rm %s)", socket.c_str(), socket.c_str());
-    if (!report.worse_since(mark)) report.ok("locks and PID files\nnone left behind");
+        report.warn("control socket")
+            .found("%s was left behind by a tgtd that is gone", socket.c_str())
+            .mend("systemctl start tgt (or rm %s)", socket.c_str());
+    if (!report.worse_since(mark)) report.ok("locks and PID files").is("none left behind");
 }
 
 }  // namespace iscsi::doctor

@@ -40,6 +40,7 @@ struct State {
     bool iscsid_runs = false, tgtd_runs = false;
     bool tgtd_hidden = false;               // this user may not ask it: it may run or not
     std::vector<mgmt::RunningTarget> targets;           // of the local tgtd
+    std::vector<uint16_t> ports;            // those it listens on; while it does not run, those asked for and the usual one
 };
 
 // All of them, in order. An Error: a word is neither target, portal nor URL; `what` says so.
@@ -58,7 +59,7 @@ void check_records(const Options& options, State& state, Report& report);
 void check_timeouts(const Options& options, const State& state, Report& report);
 // target_side.cpp: tgtd, its targets, targets.conf
 void check_target_side(const Options& options, State& state, Report& report);
-// firewall.cpp: rules of this machine about port 3260
+// firewall.cpp: rules of this machine about the ports of tgtd
 void check_firewall(const Options& options, const State& state, Report& report);
 // portals.cpp: reachable, iSCSI, MTU, list of targets, login
 Result<void> check_portals(const Options& options, const State& state, Report& report);
@@ -66,7 +67,8 @@ Result<void> check_portals(const Options& options, const State& state, Report& r
 // ---- parts with a sense of their own, for tests
 
 // A login that failed: what it means and what to do. `by_url`: its user and secret are not those of a record.
-void report_login(Report& report, const initiator::SessionEnd& end, const initiator::LoginSettings& used, const char* target, const char* portal, bool by_url);
+void report_login(Report& report, const initiator::SessionEnd& end, const initiator::LoginSettings& used, const char* target,
+                  const char* portal, bool by_url);
 
 // What the rules say to a new TCP connection to `port`: text of `nft list ruleset` or of iptables-save.
 enum class Passage : uint8_t { open, some, closed };        // some: only from certain addresses or interfaces, as far as can be seen

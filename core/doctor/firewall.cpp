@@ -66,7 +66,8 @@ struct Rule {
 };
 
 Verdict verdict_of(std::string_view word) {
-    return is(word, "accept ") ? Verdict::accept : is(word, "drop reject queue ") ? Verdict::refuse : is(word, "return ") ? Verdict::leave : Verdict::none;
+    return is(word, "accept ") ? Verdict::accept : is(word, "drop reject queue ") ? Verdict::refuse
+         : is(word, "return ") ? Verdict::leave : Verdict::none;
 }
 
 Rule read_rule(Words words, unsigned port) {
@@ -85,11 +86,14 @@ Rule read_rule(Words words, unsigned port) {
         else if (is(w, "! != ")) negated = true;
         else if (is(w, "dport dports state ctstate ")) {
             const bool ports = is(w, "dport dports ");
+            auto value = [&] {
+                return ports ? (w[0] >= '0' && w[0] <= '9') || w == "iscsi-target" : is(w, "new established related invalid untracked ");
+            };
             bool hit = false;
             for (; !(w = words.peek()).empty(); words.next()) {
                 if (is(w, "! != ")) negated = true;
                 else if (w[0] == '@') r.conditional = true, hit = !negated;
-                else if (ports ? (w[0] >= '0' && w[0] <= '9') || w == "iscsi-target" : is(w, "new established related invalid untracked ")) hit = hit || (ports ? covers(w, port) : is(w, "new "));
+                else if (value()) hit = hit || (ports ? covers(w, port) : is(w, "new "));
                 else if (!is(w, "{ } ")) break;
             }
             r.never = r.never || hit == negated;
@@ -174,24 +178,38 @@ Passage passage(std::string_view listing, unsigned port) {
 
 void check_firewall(const Options& options, const State& state, Report& report) {
     if (!state.tgtd_runs) return;                           // what goes out is seen at the portals
-    std::optional<std::string> rules;
-    Passage p = Passage::open;
+    std::vector<std::string> listings;
     bool nft = false;
+    auto take = [&](const char* const* command) {
+        auto rules = output_of(command, options.deadline_ms);
+        if (rules) listings.push_back(std::move(*rules));
+        return bool(rules);
+    };
     for (const char* program : {"/usr/sbin/nft", "/sbin/nft"}) {
         const char* const list[] = {program, "list", "ruleset", nullptr};
-        if (!rules && (rules = output_of(list, options.deadline_ms))) p = passage(*rules, 3260), nft = true;
+        nft = nft || take(list);
     }
     for (const char* program : {"/usr/sbin/iptables-legacy-save", "/usr/sbin/iptables-save", "/sbin/iptables-save"}) {
         const char* const save[] = {program, nullptr};
-        if (p != Passage::open) break;
-        if (auto more = output_of(save, options.deadline_ms)) p = std::max(p, passage(*more, 3260)), rules = more;
+        take(save);
     }
-    if (!rules) return report.ok("firewall\nno rules to be read here (no nft or iptables, or not root)");
-    if (p == Passage::open) return report.ok("firewall\nlets port 3260 in");
-    if (p == Passage::some)
-        return report.warn("firewall\nlets port 3260 in from certain addresses or interfaces only\nlook whether the initiators are among them: %s", nft ? "nft list ruleset" : "iptables-save");
-    report.fail("firewall\nthis machine's rules let nobody in to port 3260\n%s", nft ? "nft insert rule inet filter input tcp dport 3260 accept (and in /etc/nftables.conf)"
-                                                                                  : "iptables -I INPUT -p tcp --dport 3260 -j ACCEPT (and make it permanent)");
+    if (listings.empty()) return report.ok("firewall").is("no rules to be read here (no nft or iptables, or not root)");
+    for (const unsigned port : state.ports) {
+        Passage p = Passage::open;
+        for (const std::string& rules : listings)
+            if (p == Passage::open) p = passage(rules, port);
+        if (p == Passage::open)
+            report.ok("firewall").is("lets port %u in", port);
+        else if (p == Passage::some)
+            report.warn("firewall")
+                .found("lets port %u in from certain addresses or interfaces only", port)
+                .mend("look whether the initiators are among them: %s", nft ? "nft list ruleset" : "iptables-save");
+        else
+            report.fail("firewall")
+                .found("this machine's rules let nobody in to port %u", port)
+                .mend("%s", nft ? text("nft insert rule inet filter input tcp dport %u accept (and in /etc/nftables.conf)", port).c_str()
+                                : text("iptables -I INPUT -p tcp --dport %u -j ACCEPT (and make it permanent)", port).c_str());
+    }
 }
 
 }  // namespace iscsi::doctor

@@ -25,16 +25,20 @@ void check_modules(const Options& options, const State& state, Report& report) {
     const std::string folder = options.places.modules + "/" + system.release;
     // `matters`: something here is configured that cannot work without.
     auto missing = [&](const char* module, const char* user, bool matters) {
-        if (comes_with_kernel(folder, module)) return report.ok("module %s\nnot loaded; %s loads it", module, user);
-        (report.*(matters ? &Report::fail : &Report::warn))("module %s\nthis kernel (%s) has no such module; %s cannot work\n"
-            "install the distribution's full kernel (Debian: linux-image-amd64; cloud kernels leave it out). iscsi cp, ls and QEMU's iscsi:// need no module",
-            module, system.release, user);
+        if (comes_with_kernel(folder, module)) return report.ok("module %s", module).is("not loaded; %s loads it", user);
+        report.say(matters ? Level::fail : Level::warn, "module %s", module)
+            .found("this kernel (%s) has no such module; %s cannot work", system.release, user)
+            .mend("install the distribution's full kernel (Debian: linux-image-amd64; cloud kernels leave it out). "
+                  "iscsi cp, ls and QEMU's iscsi:// need no module");
     };
-    if (sysfs.transport_handle()) report.ok("module iscsi_tcp\nloaded, transport tcp %s", sysfs.transport_version().c_str());
+    if (sysfs.transport_handle())
+        report.ok("module iscsi_tcp").is("loaded, transport tcp %s", sysfs.transport_version().c_str());
     else if (sysfs.module_loaded("iscsi_tcp"))
-        report.fail("module iscsi_tcp\nloaded, but %s/class/iscsi_transport/tcp is not there\nmodprobe -r iscsi_tcp; modprobe iscsi_tcp (or mount /sys)", options.places.sysfs.c_str());
+        report.fail("module iscsi_tcp")
+            .found("loaded, but %s/class/iscsi_transport/tcp is not there", options.places.sysfs.c_str())
+            .mend("modprobe -r iscsi_tcp; modprobe iscsi_tcp (or mount /sys)");
     else missing("iscsi_tcp", "iscsid", !state.nodes.empty());
-    if (sysfs.module_loaded("nbd")) report.ok("module nbd\nloaded");
+    if (sysfs.module_loaded("nbd")) report.ok("module nbd").is("loaded");
     else missing("nbd", "iscsi attach", false);
 }
 

@@ -60,17 +60,23 @@ public:
         : loop_(loop), options_(options), state_(state), job_(job), portal_text_(config::portal_text(job_.host, job_.port)),
           portal_(portal_text_.c_str()), left_(left) {
         ConnectSettings s;
-        s.host = job_.host;
-        s.port = job_.port;
-        s.bind_interface = job_.bind_interface;
-        s.bind_address = job_.bind_address;
-        s.timeout_ms = options.deadline_ms;
+        aim(s);
         connector_ = std::make_unique<Connector>(loop, s, [this](Fd fd, const ConnectFailure& failure) { connected(std::move(fd), failure); });
     }
 
     Report report;
 
 private:
+    // Where to, how, and how long at most: of a connection and of a discovery.
+    template <class Settings>
+    void aim(Settings& s) const {
+        s.host = job_.host;
+        s.port = job_.port;
+        s.bind_interface = job_.bind_interface;
+        s.bind_address = job_.bind_address;
+        s.timeout_ms = options_.deadline_ms;
+    }
+
     void finish() {
         if (over_) return;
         over_ = true;
@@ -85,11 +91,7 @@ private:
         measure(fd.get());
         fd.reset();
         DiscoverySettings s;
-        s.host = job_.host;
-        s.port = job_.port;
-        s.bind_interface = job_.bind_interface;
-        s.bind_address = job_.bind_address;
-        s.timeout_ms = options_.deadline_ms;
+        aim(s);
         s.login.offers.initiator_name = state_.initiator_name;
         s.login.offers.max_recv_data_segment = 32768;
         s.login.isid = random_isid();
@@ -100,18 +102,33 @@ private:
     void unreachable(const ConnectFailure& f) {
         const char* host = job_.host.c_str();
         const unsigned port = job_.port;
-        if (f.unresolved) return report.fail("portal %s\n%s\nsee /etc/hosts and /etc/resolv.conf; getent hosts %s", portal_, f.text.c_str(), host);
+        if (f.unresolved)
+            return report.fail("portal %s", portal_)
+                .found("%s", f.text.c_str())
+                .mend("see /etc/hosts and /etc/resolv.conf; getent hosts %s", host);
         switch (f.code) {
         case ECONNREFUSED:
-            return report.fail("portal %s\nconnection refused: the host is there, nobody listens on port %u (or a firewall rejects)\non the target: systemctl start tgt; ss -ltn sport = :%u", portal_, port, port);
-        case ENETUNREACH: return report.fail("portal %s\nno route to that network\nip route get %s; ip link", portal_, host);
+            return report.fail("portal %s", portal_)
+                .found("connection refused: the host is there, nobody listens on port %u (or a firewall rejects)", port)
+                .mend("on the target: systemctl start tgt; ss -ltn sport = :%u", port);
+        case ENETUNREACH:
+            return report.fail("portal %s", portal_)
+                .found("no route to that network")
+                .mend("ip route get %s; ip link", host);
         case EHOSTUNREACH: case EHOSTDOWN:
-            return report.fail("portal %s\nno route to host: it is down, not in this network, or a firewall says so\nip route get %s; ping %s; ip neigh", portal_, host, host);
+            return report.fail("portal %s", portal_)
+                .found("no route to host: it is down, not in this network, or a firewall says so")
+                .mend("ip route get %s; ping %s; ip neigh", host, host);
         case ETIMEDOUT:
-            return report.fail("portal %s\nsilence for %llu ms: a firewall drops packets to port %u, or the host is down\nping %s; on the target: nft insert rule inet filter input tcp dport %u accept", portal_,
-                               static_cast<unsigned long long>(options_.deadline_ms), port, host, port);
-        case EACCES: case EPERM: return report.fail("portal %s\nthis machine's own firewall forbids it\nnft list ruleset (hook output)", portal_);
-        default: return report.fail("portal %s\n%s\nip route get %s", portal_, f.text.c_str(), host);
+            return report.fail("portal %s", portal_)
+                .found("silence for %llu ms: a firewall drops packets to port %u, or the host is down",
+                       static_cast<unsigned long long>(options_.deadline_ms), port)
+                .mend("ping %s; on the target: nft insert rule inet filter input tcp dport %u accept", host, port);
+        case EACCES: case EPERM:
+            return report.fail("portal %s", portal_)
+                .found("this machine's own firewall forbids it")
+                .mend("nft list ruleset (hook output)");
+        default: return report.fail("portal %s", portal_).found("%s", f.text.c_str()).mend("ip route get %s", host);
         }
     }
 
@@ -133,10 +150,14 @@ private:
         ::getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, &length);
         const int own = mtu_of_source(fd, source);
         if (own > path)
-            report.warn("MTU to %s\nour interface has %d, the path takes %d\nip link set DEVICE mtu %d, or raise it on every hop", portal_, own, path, path);
+            report.warn("MTU to %s", portal_)
+                .found("our interface has %d, the path takes %d", own, path)
+                .mend("ip link set DEVICE mtu %d, or raise it on every hop", path);
         else if (path > 1500 && segment > 0 && segment + 100 < path)
-            report.warn("MTU to %s\nour interface has %d, the other side takes segments of %d: jumbo frames on one side only\nthe same MTU on both: ip link set DEVICE mtu %d", portal_, path, segment, path);
-        else if (path <= 1500) report.ok("MTU to %s\n%d, segments of %d", portal_, path, segment);
+            report.warn("MTU to %s", portal_)
+                .found("our interface has %d, the other side takes segments of %d: jumbo frames on one side only", path, segment)
+                .mend("the same MTU on both: ip link set DEVICE mtu %d", path);
+        else if (path <= 1500) report.ok("MTU to %s", portal_).is("%d, segments of %d", path, segment);
         if (path <= 1500 || path >= 65536) return;
         mtu_probe_ = std::make_unique<PathMtu>(loop_, peer, path, [this](const PathMtu::Answer& a) { measured(a); });
         mtu_pending_ = true;
@@ -145,10 +166,21 @@ private:
     void measured(const PathMtu::Answer& a) {
 #define ISCSI_MTU_FIX "the same MTU on every interface and switch between (ip link set DEVICE mtu 9000), or 1500 here"
         switch (a.outcome) {
-        case PathMtu::Outcome::passes: report.ok("MTU to %s\n%d, packets of that size arrive", portal_, a.mtu); break;
-        case PathMtu::Outcome::lost: report.fail("MTU to %s\njumbo frames do not pass: packets of %d bytes vanish, small ones arrive. Logins work, data hangs\n" ISCSI_MTU_FIX, portal_, a.mtu); break;
-        case PathMtu::Outcome::too_large: report.warn("MTU to %s\na hop takes no more than %d\n" ISCSI_MTU_FIX, portal_, a.mtu); break;
-        case PathMtu::Outcome::silent: report.ok("MTU to %s\n%d; whether it passes cannot be told: the host answers no datagrams", portal_, a.mtu); break;
+        case PathMtu::Outcome::passes: report.ok("MTU to %s", portal_).is("%d, packets of that size arrive", a.mtu); break;
+        case PathMtu::Outcome::lost:
+            report.fail("MTU to %s", portal_)
+                .found("jumbo frames do not pass: packets of %d bytes vanish, small ones arrive. Logins work, data hangs", a.mtu)
+                .mend(ISCSI_MTU_FIX);
+            break;
+        case PathMtu::Outcome::too_large:
+            report.warn("MTU to %s", portal_)
+                .found("a hop takes no more than %d", a.mtu)
+                .mend(ISCSI_MTU_FIX);
+            break;
+        case PathMtu::Outcome::silent:
+            report.ok("MTU to %s", portal_)
+                .is("%d; whether it passes cannot be told: the host answers no datagrams", a.mtu);
+            break;
         }
         mtu_pending_ = false;
         if (logins_over_) finish();
@@ -156,7 +188,8 @@ private:
 
     void discovered(const DiscoveryResult& r) {
         if (r.ok) {
-            report.ok("portal %s\nanswers, lists %zu address%s of targets", portal_, r.portals.size(), r.portals.size() == 1 ? "" : "es");
+            report.ok("portal %s", portal_)
+                .is("answers, lists %zu address%s of targets", r.portals.size(), r.portals.size() == 1 ? "" : "es");
             compare(r);
         } else {
             discovery_failed(r.failure);
@@ -171,28 +204,42 @@ private:
         switch (f.kind) {
         case DiscoveryFailure::Kind::login:
             if (f.login.kind != LoginFailure::Kind::refused || f.login.status != wire::LoginStatus::authentication_failed)
-                return report.fail("discovery at %s\n%s\nsee the target's log", portal_, why);
-            return report.fail("discovery at %s\n%s%s%s\niscsiadm -m discoverydb -t st -p %s -o update -n discovery.sendtargets.auth.authmethod -v CHAP (.username, .password)", portal_,
-                               *user ? "the portal does not take the CHAP user '" : "the portal wants CHAP for discovery, and there is no user here", user, *user ? "' with this secret" : "", portal_);
+                return report.fail("discovery at %s", portal_).found("%s", why).mend("see the target's log");
+            return report.fail("discovery at %s", portal_)
+                .found("%s%s%s",
+                       *user ? "the portal does not take the CHAP user '" : "the portal wants CHAP for discovery, and there is no user here",
+                       user, *user ? "' with this secret" : "")
+                .mend("iscsiadm -m discoverydb -t st -p %s -o update -n discovery.sendtargets.auth.authmethod -v CHAP"
+                      " (.username, .password)", portal_);
         case DiscoveryFailure::Kind::timeout:
-            return report.fail("portal %s\ntakes connections, but says nothing for %llu ms: a target that hangs, or no iSCSI\non the target: see its log; ss -ltnp sport = :%u", portal_,
-                               static_cast<unsigned long long>(options_.deadline_ms), port);
+            return report.fail("portal %s", portal_)
+                .found("takes connections, but says nothing for %llu ms: a target that hangs, or no iSCSI",
+                       static_cast<unsigned long long>(options_.deadline_ms))
+                .mend("on the target: see its log; ss -ltnp sport = :%u", port);
         case DiscoveryFailure::Kind::protocol: case DiscoveryFailure::Kind::closed:
-            return report.fail("portal %s\nanswers, but not as an iSCSI target: %s\nanother service's port? On the target: ss -ltnp sport = :%u", portal_, why, port);
-        default: return report.fail("portal %s\n%s\niscsi ls iscsi://%s", portal_, why, portal_);
+            return report.fail("portal %s", portal_)
+                .found("answers, but not as an iSCSI target: %s", why)
+                .mend("another service's port? On the target: ss -ltnp sport = :%u", port);
+        default: return report.fail("portal %s", portal_).found("%s", why).mend("iscsi ls iscsi://%s", portal_);
         }
     }
 
     void compare(const DiscoveryResult& r) {
         for (const std::string& target : job_.expected) {
-            const bool listed = std::any_of(r.portals.begin(), r.portals.end(), [&](const DiscoveredPortal& p) { return p.target_name == target; });
+            const bool listed = std::any_of(r.portals.begin(), r.portals.end(),
+                                            [&](const DiscoveredPortal& p) { return p.target_name == target; });
             if (listed) continue;
-            const bool ours = std::any_of(state_.targets.begin(), state_.targets.end(), [&](const mgmt::RunningTarget& t) { return t.name == target; });
+            const bool ours = std::any_of(state_.targets.begin(), state_.targets.end(),
+                                          [&](const mgmt::RunningTarget& t) { return t.name == target; });
             const char *us = state_.initiator_name.c_str(), *t = target.c_str();
             if (ours)
-                report.fail("record %s at %s\nthe tgtd here has this target, but its ACL hides it from %s\ntgtadm --lld iscsi --mode target --op bind --tid N -Q %s (or -I ADDRESS)", t, portal_, us, us);
+                report.fail("record %s at %s", t, portal_)
+                    .found("the tgtd here has this target, but its ACL hides it from %s", us)
+                    .mend("tgtadm --lld iscsi --mode target --op bind --tid N -Q %s (or -I ADDRESS)", us);
             else
-                report.fail("record %s at %s\nthe portal does not list this target: gone, or hidden from %s\niscsiadm -m node -T %s -p %s -o delete, or let us in on the target", t, portal_, us, t, portal_);
+                report.fail("record %s at %s", t, portal_)
+                    .found("the portal does not list this target: gone, or hidden from %s", us)
+                    .mend("iscsiadm -m node -T %s -p %s -o delete, or let us in on the target", t, portal_);
         }
     }
 
@@ -211,8 +258,11 @@ private:
         const LoginJob& job = *job_.logins[login_];
         const ChapSettings& chap = job.settings.login.chap;
         if (!up_) report_login(report, end, job.settings.login, job.target.c_str(), portal_, job.by_url);
-        else if (chap.account.user.empty()) report.ok("login %s at %s\nworks, without CHAP", job.target.c_str(), portal_);
-        else report.ok("login %s at %s\nworks, CHAP as %s%s", job.target.c_str(), portal_, chap.account.user.c_str(), chap.target_account.user.empty() ? "" : ", mutual");
+        else if (chap.account.user.empty())
+            report.ok("login %s at %s", job.target.c_str(), portal_).is("works, without CHAP");
+        else
+            report.ok("login %s at %s", job.target.c_str(), portal_)
+                .is("works, CHAP as %s%s", chap.account.user.c_str(), chap.target_account.user.empty() ? "" : ", mutual");
         up_ = false;
         login_++;
         loop_.post([this] { next_login(); });
@@ -242,7 +292,8 @@ void take_discovery_chap(const Record& record, ChapSettings& chap) {
 class Plan {
 public:
     Plan(const Options& options, const State& state) : options_(options), state_(state), database_(options.places.state),
-        defaults_(config::read_iscsid_conf(options.places.iscsid_conf).new_record(config::Kind::send_targets)), sysfs_(options.places.sysfs, options.places.proc) {}
+        defaults_(config::read_iscsid_conf(options.places.iscsid_conf).new_record(config::Kind::send_targets)),
+        sysfs_(options.places.sysfs, options.places.proc) {}
 
     Job& at(const std::string& host, uint16_t port) {
         for (const auto& j : jobs)
@@ -258,11 +309,15 @@ public:
     void add(const Record& node, Report& report, bool even_with_session) {
         const config::NodeId id = config::id_of(node);
         auto settings = session_settings(node, state_.initiator_name, "", sysfs_);
-        if (!settings) return report.fail("record %s at %s\n%s\niscsiadm -m node -T %s -o update, or -o delete", id.target.c_str(), id.address.c_str(), settings.error().text().c_str(), id.target.c_str());
+        if (!settings)
+            return report.fail("record %s at %s", id.target.c_str(), id.address.c_str())
+                .found("%s", settings.error().text().c_str())
+                .mend("iscsiadm -m node -T %s -o update, or -o delete", id.target.c_str());
         Job& job = at(settings->address, settings->port);
         if (std::find(job.expected.begin(), job.expected.end(), id.target) == job.expected.end()) job.expected.push_back(id.target);
         for (const kernel::SessionInfo& s : sysfs_.sessions())
-            if (!even_with_session && s.target_name == id.target && s.state == "LOGGED_IN" && (s.persistent_address == settings->address || s.address == settings->address)) return;
+            if (!even_with_session && s.target_name == id.target && s.state == "LOGGED_IN" &&
+                (s.persistent_address == settings->address || s.address == settings->address)) return;
         SessionConfig* c = new_login(job, id.target);
         if (!c) return;
         c->login.offers = settings->offers;
@@ -318,14 +373,19 @@ Result<void> take_word(const std::string& word, const State& state, Plan& plan, 
         bool found = false;
         for (const Record& node : state.nodes)
             if (node.text(Key::node_name) == word) found = true, plan.add(node, report, true);
-        if (!found) report.fail("record %s\nthere is none\niscsiadm -m discovery -t st -p PORTAL", word.c_str());
+        if (!found)
+            report.fail("record %s", word.c_str())
+                .found("there is none")
+                .mend("iscsiadm -m discovery -t st -p PORTAL");
         return {};
     }
     auto portal = config::parse_portal(word);
-    if (!portal || portal->port < 1 || portal->port > 65535) return Error{0, "'" + word + "' is neither a target's name nor a portal nor an iscsi:// URL", ""};
+    if (!portal || portal->port < 1 || portal->port > 65535)
+        return Error{0, "'" + word + "' is neither a target's name nor a portal nor an iscsi:// URL", ""};
     plan.at(portal->address, uint16_t(portal->port));
     for (const Record& node : state.nodes)
-        if (const config::NodeId id = config::id_of(node); id.address == portal->address && id.port == portal->port) plan.add(node, report, false);
+        if (const config::NodeId id = config::id_of(node); id.address == portal->address && id.port == portal->port)
+            plan.add(node, report, false);
     return {};
 }
 
@@ -340,7 +400,9 @@ Result<void> check_portals(const Options& options, const State& state, Report& r
         for (const config::DiscoveryPortal& p : database.discoveries(config::Kind::send_targets)) plan.at(p.address, uint16_t(p.port));
     }
     if (plan.jobs.size() > max_portals) {
-        report.warn("portals\n%zu are known; the first %zu are asked\niscsi doctor PORTAL...", plan.jobs.size(), max_portals);
+        report.warn("portals")
+            .found("%zu are known; the first %zu are asked", plan.jobs.size(), max_portals)
+            .mend("iscsi doctor PORTAL...");
         plan.jobs.resize(max_portals);
     }
     auto loop = io::Loop::create();
@@ -353,7 +415,10 @@ Result<void> check_portals(const Options& options, const State& state, Report& r
     while (left > 0 && io::Loop::clock_ms() < end) (*loop)->run_once(100);
     for (const auto& probe : probes)
         for (const Finding& f : probe->report.findings()) report.add(f);
-    if (left > 0) report.warn("portals\n%zu did not come to an end in time\niscsi doctor --timeout 30 PORTAL", left);
+    if (left > 0)
+        report.warn("portals")
+            .found("%zu did not come to an end in time", left)
+            .mend("iscsi doctor --timeout 30 PORTAL");
     return {};
 }
 

@@ -12,30 +12,38 @@ std::string format_text(const char* format, va_list arguments) {
     return line;
 }
 
-}  // namespace
-
-void Report::take(Level level, const char* format, va_list arguments) {
-    const std::string whole = format_text(format, arguments);
-    Finding f;
-    f.level = level;
-    std::string* parts[] = {&f.what, &f.finding, &f.fix};
-    size_t part = 0;
-    for (char c : whole) {
-        if (c == '\n' && part < 2) part++;
-        else *parts[part] += uint8_t(c) < 0x20 || c == 0x7f ? '?' : c;        // names of others reach terminals
-    }
-    findings_.push_back(std::move(f));
+// Names of others reach terminals.
+std::string harmless(std::string text) {
+    for (char& c : text)
+        if (uint8_t(c) < 0x20 || c == 0x7f) c = '?';
+    return text;
 }
 
-#define ISCSI_TAKE(level)                   \
-    va_list arguments;                      \
-    va_start(arguments, format);            \
-    take(level, format, arguments);         \
+}  // namespace
+
+#define ISCSI_FORMAT(into, format)                          \
+    va_list arguments;                                      \
+    va_start(arguments, format);                            \
+    (into) = harmless(format_text(format, arguments));      \
     va_end(arguments)
 
-void Report::ok(const char* format, ...) { ISCSI_TAKE(Level::ok); }
-void Report::warn(const char* format, ...) { ISCSI_TAKE(Level::warn); }
-void Report::fail(const char* format, ...) { ISCSI_TAKE(Level::fail); }
+void Finding::is(const char* format, ...) { ISCSI_FORMAT(finding, format); }
+Finding& Finding::found(const char* format, ...) {
+    ISCSI_FORMAT(finding, format);
+    return *this;
+}
+void Finding::mend(const char* format, ...) { ISCSI_FORMAT(fix, format); }
+
+#define ISCSI_BEGIN(of_level)                               \
+    Finding& f = findings_.emplace_back();                  \
+    f.level = of_level;                                     \
+    ISCSI_FORMAT(f.what, what);                             \
+    return f
+
+Finding& Report::ok(const char* what, ...) { ISCSI_BEGIN(Level::ok); }
+Finding& Report::warn(const char* what, ...) { ISCSI_BEGIN(Level::warn); }
+Finding& Report::fail(const char* what, ...) { ISCSI_BEGIN(Level::fail); }
+Finding& Report::say(Level level, const char* what, ...) { ISCSI_BEGIN(level); }
 
 bool Report::worse_since(size_t mark) const {
     for (size_t i = mark; i < findings_.size(); i++)

@@ -8,19 +8,26 @@ namespace iscsi::doctor {
 
 enum class Level : uint8_t { ok, warn, fail };
 
+// A finding about `what` begins at Report; each part is a printf format:
+//   report.ok("portal %s", name).is("answers");
+//   report.fail("portal %s", name).found("connection refused").mend("systemctl start tgt");
 struct Finding {
     Level level = Level::ok;
     std::string what;           // "portal 192.0.2.10:3260"
     std::string finding;        // "connection refused: nobody listens there"
     std::string fix;            // a command, or a sentence where there is none; empty with ok
+
+    void is(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    [[nodiscard]] Finding& found(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    void mend(const char* format, ...) __attribute__((format(printf, 2, 3)));
 };
 
-// Findings are given as printf formats of two or three lines: what, finding, fix.
 class Report {
 public:
-    void ok(const char* format, ...) __attribute__((format(printf, 2, 3)));
-    void warn(const char* format, ...) __attribute__((format(printf, 2, 3)));
-    void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    [[nodiscard]] Finding& ok(const char* what, ...) __attribute__((format(printf, 2, 3)));
+    [[nodiscard]] Finding& warn(const char* what, ...) __attribute__((format(printf, 2, 3)));
+    [[nodiscard]] Finding& fail(const char* what, ...) __attribute__((format(printf, 2, 3)));
+    [[nodiscard]] Finding& say(Level level, const char* what, ...) __attribute__((format(printf, 3, 4)));
     void add(Finding finding) { findings_.push_back(std::move(finding)); }
 
     const std::vector<Finding>& findings() const { return findings_; }
@@ -30,7 +37,6 @@ public:
     size_t count(Level level) const;
 
 private:
-    void take(Level level, const char* format, __builtin_va_list arguments);
     std::vector<Finding> findings_;
 };
 

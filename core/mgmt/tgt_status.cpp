@@ -83,6 +83,14 @@ SystemUsers parse_system_users(std::string_view text) {
     return users;
 }
 
+std::vector<std::string> parse_portal_show(std::string_view text) {
+    std::vector<std::string> portals;
+    std::string portal;
+    while (!text.empty())
+        if (after(next_line(text), "Portal: ", portal)) portals.push_back(portal.substr(0, portal.rfind(',')));
+    return portals;
+}
+
 std::vector<std::string> parse_account_show(std::string_view text) {
     std::vector<std::string> users;
     while (!text.empty()) {

@@ -28,7 +28,8 @@ struct RunningTarget {
 std::vector<RunningTarget> parse_target_show(std::string_view text);
 // The users of `account show`.
 std::vector<std::string> parse_account_show(std::string_view text);
-
+// The portals of `portal show`: "0.0.0.0:3260", "[::]:3260".
+std::vector<std::string> parse_portal_show(std::string_view text);
 
 // The accounts of discovery sessions, of `system show`.
 struct SystemUsers {

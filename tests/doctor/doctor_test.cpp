@@ -188,6 +188,32 @@ TEST_CASE("who listens on a port is read from the tables of the kernel") {
     CHECK_FALSE(listener_of(m.dir.path(), 22).empty());             // somebody that cannot be seen
 }
 
+TEST_CASE("another program on a port that is asked about, or on the usual one") {
+    struct Row { const char* word; const char* port; const char* says; };
+    for (const Row& r : {Row{"192.0.2.1:3261", "0CBD", "port 3261 is taken by istgt (pid 12)"},
+                         {"iscsi://192.0.2.1:3261/iqn.2026-01.test:x", "0CBD", "port 3261 is taken by istgt (pid 12)"},
+                         {"iqn.2026-01.test:x", "0CBC", "port 3260 is taken by istgt (pid 12)"},
+                         {"192.0.2.1:3261", "0CBC", "port 3260 is taken by istgt (pid 12)"},
+                         {"192.0.2.1", "0CBD", "does not run, but targets.conf has 1 target"}}) {
+        CAPTURE(r.word);
+        CAPTURE(r.port);
+        Machine m;
+        m.put("store", "x");
+        m.put("targets.conf", "<target iqn.2026-01.test:x>\n  backing-store " + (m.dir / "store") + "\n</target>\n");
+        m.put("net/tcp", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                         "   0: 00000000:" + std::string(r.port) + " 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n");
+        m.put("12/comm", "istgt\n");
+        REQUIRE(bool(make_folders(m.dir / "12/fd", 0700)));
+        REQUIRE(::symlink("socket:[4711]", (m.dir / "12/fd/7").c_str()) == 0);
+        m.options.words = {r.word};
+        State state;
+        Report report;
+        check_target_side(m.options, state, report);
+        CAPTURE(worst(report));
+        CHECK(has(worst(report), r.says));
+    }
+}
+
 TEST_CASE("a login that failed tells which half of CHAP, which rule, which name") {
     struct Row { LoginFailure::Kind kind; LoginStatus status; const char *user, *target_user, *secret; const char* says; };
     using Kind = LoginFailure::Kind;
@@ -242,6 +268,6 @@ TEST_CASE("a program's output is waited for, but not for ever") {
 
 TEST_CASE("findings hold no control characters of others") {
     Report report;
-    report.warn("what\n%s\nfix", "a\033[2Jb");
+    report.warn("what").found("%s", "a\033[2Jb").mend("fix");
     CHECK(report.findings()[0].finding == "a?[2Jb");
 }
