@@ -137,6 +137,9 @@ if nft add table inet filter 2> /dev/null; then
   says "a firewall that lets nobody in" 1 "^FAIL  firewall: this machine's rules let nobody in to port 3260"
   nft add rule inet filter input tcp dport '{ 860, 3260 }' accept
   says "a firewall that is open" 1 '^ok    firewall: lets port 3260 in'
+  adm --mode portal --op new --param portal=$PORTAL:3261
+  says "a firewall that lets nobody in to the second port" 1 "^FAIL  firewall: this machine's rules let nobody in to port 3261"
+  adm --mode portal --op delete --param portal=$PORTAL:3261
   nft delete table inet filter
 else echo "skip: no nf_tables in this kernel"; fi
 
