@@ -2,11 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/fake_target.h"
+#include "tests/support/portal.h"
 
 using namespace iscsi;
 using namespace iscsi::initiator;
 using test::FakeTarget;
+using test::Portal;
 using wire::Opcode;
 
 namespace {
@@ -16,30 +17,6 @@ std::string list(std::string text) {
         if (c == '|') c = '\0';
     return text;
 }
-
-// A portal on the loop: a listener that hands each connection to a script.
-struct Portal final : io::Watcher {
-    io::Loop& loop;
-    Fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    uint16_t port = 0;
-    FakeTarget::Script script;
-    std::vector<std::unique_ptr<FakeTarget>> targets;
-    Portal(io::Loop& l, FakeTarget::Script s) : loop(l), script(std::move(s)) {
-        auto any = *io::parse_numeric("127.0.0.1", 0);
-        REQUIRE(::bind(listener.get(), any.get(), any.length) == 0);
-        REQUIRE(::listen(listener.get(), 4) == 0);
-        sockaddr_storage bound{};
-        socklen_t length = sizeof bound;
-        REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
-        port = io::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length).port();
-        REQUIRE(bool(loop.add(listener.get(), EPOLLIN, *this)));
-    }
-    ~Portal() { loop.remove(listener.get(), *this); }
-    void on_ready(uint32_t) override {
-        int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) targets.push_back(std::make_unique<FakeTarget>(loop, Fd(fd), script));
-    }
-};
 
 DiscoveryResult ask(io::Loop& loop, uint16_t port, uint64_t timeout_ms = 5000) {
     DiscoverySettings s;
@@ -120,7 +97,7 @@ TEST_CASE("discovery asks as open-iscsi does and follows a list in pieces") {
     portal.script = [inner](FakeTarget& t, const wire::Bhs& h, Bytes d) {
         if (h.op() != Opcode::nop_out) inner(t, h, d);
     };
-    auto r = ask(*loop, portal.port);
+    auto r = ask(*loop, portal.port());
     REQUIRE(r.ok);
     REQUIRE(r.portals.size() == 500);
     CHECK(r.portals[499].target_name == "iqn.2026-01.t:499");
@@ -175,10 +152,10 @@ TEST_CASE("discovery ends, whatever the target does") {
         // For the circle: where the target says to go is where it is.
         auto script = row.script;
         portal.script = [&portal, script](FakeTarget& t, const wire::Bhs& h, Bytes d) {
-            t.stat_sn = portal.port;
+            t.stat_sn = portal.port();
             script(t, h, d);
         };
-        auto r = ask(*loop, portal.port, row.kind == Kind::timeout ? 100 : 5000);
+        auto r = ask(*loop, portal.port(), row.kind == Kind::timeout ? 100 : 5000);
         CHECK_FALSE(r.ok);
         CHECK(r.failure.kind == row.kind);
         CHECK_FALSE(r.failure.text.empty());

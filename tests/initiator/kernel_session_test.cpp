@@ -1,10 +1,10 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 
 #include "core/base/log.h"
 #include "core/initiator/kernel_initiator.h"
 #include "tests/support/fake_kernel.h"
+#include "tests/support/portal.h"
 
 using namespace iscsi;
 using namespace iscsi::initiator;
@@ -26,8 +26,8 @@ struct Rig {
     kernel::Transport transport{std::unique_ptr<kernel::Channel>(fake), 0};
     // A "second" of 25 ms: nothing here waits for a real one.
     KernelInitiator engine{*loop, transport, sysfs, Pace{25, 5, 1000}};
-    Fd listener;
-    uint16_t port = 0;
+    test::Listener listener;
+    const uint16_t port = listener.port;
     wire::LoginStatus status = wire::LoginStatus::success;
     bool silent = false;
     InitiatorError result = InitiatorError::internal;
@@ -39,15 +39,6 @@ struct Rig {
         tree.file("class/iscsi_transport/tcp/handle", "4711");
         tree.file("module/crc32c_generic/refcnt", "1");
         REQUIRE(bool(engine.start()));
-        listener.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in a{};
-        a.sin_family = AF_INET;
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        REQUIRE(::bind(listener.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
-        REQUIRE(::listen(listener.get(), 64) == 0);
-        socklen_t n = sizeof a;
-        ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&a), &n);
-        port = ntohs(a.sin_port);
         fake->on_pdu = [this](test::FakeKernel& k, const test::FakeKernel::Call& c) { answer(k, c); };
     }
     void answer(test::FakeKernel& k, const test::FakeKernel::Call& c) {
@@ -178,7 +169,7 @@ TEST_CASE("a silent target costs the login time-out, a dead port nothing in the 
 
     Rig dead;
     auto s = dead.settings();
-    dead.listener.reset();
+    dead.listener.fd.reset();
     s.login_retry_max = 1;
     s.login_timeout = 1;
     dead.start(s);

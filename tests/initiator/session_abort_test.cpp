@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
-#include <netinet/in.h>
 
 #include "core/initiator/client.h"
 #include "core/initiator/remote_lun.h"
+#include "tests/support/portal.h"
 #include "tests/support/session_pair.h"
 
 using namespace iscsi;
@@ -201,40 +201,23 @@ TEST_CASE("answers to functions that nobody asked for lose the session") {
 
 TEST_CASE("after a lost connection only what can be done twice is sent twice") {
     auto loop = std::move(*io::Loop::create());
-    Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    auto any = *io::parse_numeric("127.0.0.1", 0);
-    REQUIRE(::bind(listener.get(), any.get(), any.length) == 0);
-    REQUIRE(::listen(listener.get(), 4) == 0);
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
     SessionConfig c = config();
     c.host = "127.0.0.1";
-    c.port = io::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length).port();
     c.replacement_timeout_ms = 10000;
     Watch watch;
-    std::unique_ptr<FakeTarget> target;
     std::vector<uint8_t> first, again;
     int logins = 0;
-    struct Acceptor final : io::Watcher {
-        std::function<void()> f;
-        void on_ready(uint32_t) override { f(); }
-    } acceptor;
-    acceptor.f = [&] {
-        int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) return;
-        target = std::make_unique<FakeTarget>(*loop, Fd(fd), [&](FakeTarget& t, const wire::Bhs& h, Bytes) {
-            if (h.op() == Opcode::login_request) {
-                logins++;
-                return t.grant_login(h, std::string(usual) + "|DefaultTime2Wait=0");
-            }
-            if (h.op() != Opcode::scsi_command) return;
-            (logins == 1 ? first : again).push_back(wire::header_cast<wire::ScsiCommand>(h).cdb[0]);
-            if (logins == 1 && first.size() == 4) t.close();
-            else if (logins > 1) t.answer_good(h.itt);
-        });
-    };
-    REQUIRE(bool(loop->add(listener.get(), EPOLLIN, acceptor)));
+    Portal portal(*loop, [&](FakeTarget& t, const wire::Bhs& h, Bytes) {
+        if (h.op() == Opcode::login_request) {
+            logins++;
+            return t.grant_login(h, std::string(usual) + "|DefaultTime2Wait=0");
+        }
+        if (h.op() != Opcode::scsi_command) return;
+        (logins == 1 ? first : again).push_back(wire::header_cast<wire::ScsiCommand>(h).cdb[0]);
+        if (logins == 1 && first.size() == 4) t.close();
+        else if (logins > 1) t.answer_good(h.itt);
+    });
+    c.port = portal.port();
     {
         Session session(*loop, c, watch);
         session.start();
@@ -255,6 +238,4 @@ TEST_CASE("after a lost connection only what can be done twice is sent twice") {
         CHECK(requests[3].outcome == ScsiRequest::Outcome::in_doubt);
         CHECK(describe(requests[3]) == "no answer, given up; it may or may not have been carried out");
     }
-    target.reset();
-    loop->remove(listener.get(), acceptor);
 }

@@ -1,9 +1,10 @@
 #include "core/initiator/session.h"
 
 #include <doctest/doctest.h>
-#include <netinet/in.h>
 
 #include "core/initiator/remote_lun.h"
+#include "tests/support/pattern.h"
+#include "tests/support/portal.h"
 #include "tests/support/session_pair.h"
 
 using namespace iscsi;
@@ -21,12 +22,6 @@ wire::DataIn data_in(uint32_t itt, uint32_t sn, uint32_t offset, bool last) {
     h.buffer_offset = offset;
     if (last) h.flags = wire::final_bit | wire::DataIn::status_bit;
     return h;
-}
-
-std::vector<uint8_t> pattern(size_t n) {
-    std::vector<uint8_t> v(n);
-    for (size_t i = 0; i < n; i++) v[i] = uint8_t(i * 7 + i / 251);
-    return v;
 }
 
 }  // namespace
@@ -438,24 +433,14 @@ TEST_CASE("digest errors end the connection") {
 
 TEST_CASE("a lost connection is made anew and what was not answered is sent again") {
     auto loop = std::move(*io::Loop::create());
-    Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    auto any = *io::parse_numeric("127.0.0.1", 0);
-    REQUIRE(::bind(listener.get(), any.get(), any.length) == 0);
-    REQUIRE(::listen(listener.get(), 4) == 0);
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
-
     SessionConfig c = config();
     c.host = "127.0.0.1";
-    c.port = io::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length).port();
     c.replacement_timeout_ms = 10000;
     Watch watch;
     std::vector<std::string> isids;
     std::vector<uint8_t> order;
     unsigned answered = 0;
-    std::unique_ptr<FakeTarget> target;
-    auto script = [&](FakeTarget& t, const wire::Bhs& h, Bytes) {
+    Portal portal(*loop, [&](FakeTarget& t, const wire::Bhs& h, Bytes) {
         if (h.op() == Opcode::login_request) {
             auto r = wire::header_cast<wire::LoginRequest>(h);
             isids.emplace_back(reinterpret_cast<char*>(r.isid), 6);
@@ -471,16 +456,8 @@ TEST_CASE("a lost connection is made anew and what was not answered is sent agai
             answered++;
             t.answer_good(h.itt);
         }
-    };
-    struct Acceptor final : io::Watcher {
-        std::function<void()> f;
-        void on_ready(uint32_t) override { f(); }
-    } acceptor;
-    acceptor.f = [&] {
-        int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) target = std::make_unique<FakeTarget>(*loop, Fd(fd), script);
-    };
-    REQUIRE(bool(loop->add(listener.get(), EPOLLIN, acceptor)));
+    });
+    c.port = portal.port();
     {
         Session session(*loop, c, watch);
         session.start();
@@ -506,10 +483,9 @@ TEST_CASE("a lost connection is made anew and what was not answered is sent agai
         wire::AsyncMessage a;
         a.async_event = uint8_t(wire::AsyncEvent::logout_request);
         a.parameter3 = 1;
-        target->send(target->numbered(a));
+        FakeTarget& target = *portal.targets.back();
+        target.send(target.numbered(a));
         for (int i = 0; i < 1000 && watch.ups < 3; i++) loop->run_once(50);
         CHECK(watch.ups == 3);
     }
-    target.reset();
-    loop->remove(listener.get(), acceptor);
 }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/store/memory.h"
+#include "tests/support/pattern.h"
 #include "tests/support/scsi_harness.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_store.h"
@@ -30,12 +31,6 @@ struct Fixture : Harness {
     Answer run(const char* cdb, std::vector<uint8_t> out = {}) { return Harness::run(nexus.get(), 1, cdb, std::move(out)); }
     Answer run(std::vector<uint8_t> cdb, std::vector<uint8_t> out = {}) { return Harness::run(nexus.get(), 1, std::move(cdb), std::move(out)); }
 };
-
-std::vector<uint8_t> pattern(size_t n, uint8_t seed) {
-    std::vector<uint8_t> v(n);
-    for (size_t i = 0; i < n; i++) v[i] = uint8_t(i * 7 + seed);
-    return v;
-}
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "tests/support/pattern.h"
 #include "tests/support/temp_dir.h"
 
 using namespace iscsi;
@@ -21,12 +22,6 @@ std::string make_file(const std::string& path, uint64_t size) {
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     REQUIRE(::ftruncate(fd.get(), off_t(size)) == 0);
     return path;
-}
-
-std::vector<uint8_t> pattern(size_t n, uint8_t seed) {
-    std::vector<uint8_t> v(n);
-    for (size_t i = 0; i < n; i++) v[i] = uint8_t(i * 31 + seed);
-    return v;
 }
 
 int perform(Store& s, Op op, uint64_t offset, std::vector<uint8_t>& data) {

@@ -1,41 +1,30 @@
 // A disk in memory behind a listener on loopback, for tests of what uses whole sessions: enough of SPC and SBC for
 // core/initiator/remote_lun, and faults on demand.
 #pragma once
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <map>
 #include <memory>
 
 #include "core/initiator/client.h"
-#include "tests/support/fake_target.h"
+#include "tests/support/portal.h"
 
 namespace iscsi::test {
 
-class RamTarget final : public io::Watcher {
+class RamTarget {
 public:
-    RamTarget(io::Loop& loop, size_t bytes) : disk(bytes), mapped(bytes / 512, false), loop_(loop) {
-        auto any = *io::parse_numeric("127.0.0.1", 0);
-        REQUIRE(::bind(listener_.get(), any.get(), any.length) == 0);
-        REQUIRE(::listen(listener_.get(), 8) == 0);
-        sockaddr_storage bound{};
-        socklen_t length = sizeof bound;
-        REQUIRE(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&bound), &length) == 0);
-        port_ = io::from_sockaddr(reinterpret_cast<sockaddr*>(&bound), length).port();
-        REQUIRE(bool(loop.add(listener_.get(), EPOLLIN, *this)));
-    }
-    ~RamTarget() { loop_.remove(listener_.get(), *this); }
+    RamTarget(io::Loop& loop, size_t bytes)
+        : disk(bytes), mapped(bytes / 512, false), portal_(loop, [this](FakeTarget& t, const wire::Bhs& h, Bytes data) { serve(t, h, data); }) {}
 
     initiator::Url url() const {
         initiator::Url u;
         u.host = "127.0.0.1";
-        u.port = port_;
+        u.port = portal_.port();
         u.target_name = "iqn.2026-01.test:ram";
         u.lun = 1;
         return u;
     }
     void drop_connections() {
-        for (auto& c : connections_) c->close();
+        for (auto& c : portal_.targets) c->close();
     }
 
     std::vector<uint8_t> disk;
@@ -49,16 +38,7 @@ public:
 private:
     struct Write { std::vector<uint8_t> cdb, data; size_t want = 0; };
 
-    void on_ready(uint32_t) override {
-        int fd = ::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) return;
-        auto pending = std::make_shared<std::map<uint32_t, Write>>();
-        connections_.push_back(std::make_unique<FakeTarget>(loop_, Fd(fd), [this, pending](FakeTarget& t, const wire::Bhs& h, Bytes data) {
-            serve(t, h, data, *pending);
-        }));
-    }
-
-    void serve(FakeTarget& t, const wire::Bhs& h, Bytes data, std::map<uint32_t, Write>& pending) {
+    void serve(FakeTarget& t, const wire::Bhs& h, Bytes data) {
         switch (h.op()) {
         case wire::Opcode::login_request:
             return t.grant_login(h, "InitialR2T=Yes|ImmediateData=Yes|FirstBurstLength=65536|MaxBurstLength=16776192|"
@@ -84,17 +64,17 @@ private:
                 r.ttt = 1;
                 r.buffer_offset = uint32_t(w.data.size());
                 r.desired_length = uint32_t(w.want - w.data.size());
-                pending[h.itt] = std::move(w);
+                pending_[{&t, h.itt}] = std::move(w);
                 return t.send(t.numbered(r, false));
             }
             return execute(t, h.itt, w);
         }
         case wire::Opcode::data_out: {
-            Write& w = pending[h.itt];
+            Write& w = pending_[{&t, h.itt}];
             w.data.insert(w.data.end(), data.begin(), data.end());
             if (w.data.size() < w.want) return;
             Write whole = std::move(w);
-            pending.erase(h.itt);
+            pending_.erase({&t, h.itt});
             return execute(t, h.itt, whole);
         }
         default: return;
@@ -209,10 +189,8 @@ private:
         t.send(t.numbered(r), d);
     }
 
-    io::Loop& loop_;
-    Fd listener_{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    uint16_t port_ = 0;
-    std::vector<std::unique_ptr<FakeTarget>> connections_;
+    std::map<std::pair<const FakeTarget*, uint32_t>, Write> pending_;      // those that wait for data, by connection and task
+    Portal portal_;
 };
 
 }  // namespace iscsi::test
