@@ -48,6 +48,13 @@ std::string worst(const Report& report) {
         }
     return "";
 }
+// What `check` finds amiss on `m`.
+template <class Check>
+std::string worst(const Machine& m, Check check, State state = {}) {
+    Report report;
+    check(m.options, state, report);
+    return worst(report);
+}
 bool has(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
@@ -60,10 +67,8 @@ TEST_CASE("the initiator's name: missing, none, not made yet, in capitals, older
         CAPTURE(r.says);
         Machine m;
         if (r.text) m.put("initiatorname.iscsi", r.text);
-        State state;
-        Report report;
-        check_identity(m.options, state, report);
-        CHECK((*r.says ? has(worst(report), r.says) : worst(report).empty()));
+        const std::string found = worst(m, check_identity);
+        CHECK((*r.says ? has(found, r.says) : found.empty()));
     }
     Machine m;
     m.put("initiatorname.iscsi", "InitiatorName=iqn.2026-01.test:host\n");
@@ -134,44 +139,29 @@ TEST_CASE("time-outs, with and without multipath") {
         if (r.multipath) m.put("123/comm", "multipathd\n");
         State state;
         state.nodes = config::Database(m.dir.path()).nodes();
-        Report report;
-        check_timeouts(m.options, state, report);
-        CAPTURE(worst(report));
-        CHECK((*r.says ? has(worst(report), r.says) : worst(report).empty()));
+        const std::string found = worst(m, check_timeouts, state);
+        CAPTURE(found);
+        CHECK((*r.says ? has(found, r.says) : found.empty()));
     }
 }
 
 TEST_CASE("what dead daemons left behind") {
     Machine m;
-    State state;
-    Report clean;
-    check_leftovers(m.options, state, clean);
-    CHECK(worst(clean) == "");
+    CHECK(worst(m, check_leftovers) == "");
     m.put("iscsid.pid", "77\n");
-    Report gone;
-    check_leftovers(m.options, state, gone);
-    CHECK(has(worst(gone), "names process 77, which is gone"));
+    CHECK(has(worst(m, check_leftovers), "names process 77, which is gone"));
     m.put("77/comm", "bash\n");
-    Report other;
-    check_leftovers(m.options, state, other);
-    CHECK(has(worst(other), "which is bash"));
+    CHECK(has(worst(m, check_leftovers), "which is bash"));
     m.put("77/comm", "iscsid\n");
-    Report fine;
-    check_leftovers(m.options, state, fine);
-    CHECK(worst(fine) == "");
+    CHECK(worst(m, check_leftovers) == "");
 }
 
 TEST_CASE("targets.conf: a mistake with its place, a store that is not there") {
     Machine m;
     m.put("targets.conf", "<target iqn.2026-01.test:x>\n  backing-stor /srv/x\n</target>\n");
-    State state;
-    Report report;
-    check_target_side(m.options, state, report);
-    CHECK(has(worst(report), "targets.conf:2:3"));
+    CHECK(has(worst(m, check_target_side), "targets.conf:2:3"));
     m.put("targets.conf", "<target iqn.2026-01.test:x>\n  backing-store /nonexistent/x\n</target>\n");
-    Report missing;
-    check_target_side(m.options, state, missing);
-    CHECK(has(worst(missing), "neither file nor device"));
+    CHECK(has(worst(m, check_target_side), "neither file nor device"));
 }
 
 TEST_CASE("who listens on a port is read from the tables of the kernel") {

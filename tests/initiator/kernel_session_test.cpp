@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
 
 #include "core/base/log.h"
