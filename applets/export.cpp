@@ -18,6 +18,7 @@
 #include "applets/export.h"
 #include "applets/one_shot.h"
 #include "applets/units.h"
+#include "core/base/format.h"
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/base/sizes.h"
@@ -62,28 +63,24 @@ constexpr cli::Interface interface = {
     "ends at once.",
     "iscsi export /dev/vdb\niscsi export --create 10G --allow 192.0.2.0/24 disk.img", 1};
 
-void say(const char* format, va_list arguments) {
-    std::fputs("iscsi export: ", stderr);
-    std::vfprintf(stderr, format, arguments);
-    std::fputs("\n", stderr);
-}
-
 // What cannot be done.
 __attribute__((format(printf, 1, 2))) int fail(const char* format, ...) {
+    std::string text;
     va_list arguments;
     va_start(arguments, format);
-    say(format, arguments);
+    append_list(text, format, arguments);
     va_end(arguments);
-    return 1;
+    return tool_error(interface, text);
 }
 
 // What the command line says wrong.
 __attribute__((format(printf, 1, 2))) int refuse(const char* format, ...) {
+    std::string text;
     va_list arguments;
     va_start(arguments, format);
-    say(format, arguments);
+    append_list(text, format, arguments);
     va_end(arguments);
-    return 2;
+    return usage_error(interface, text);
 }
 
 // 16 characters of 64: 96 bits, and short enough for initiators that take no more than 16.

@@ -374,23 +374,8 @@ int update_record(Tool& tool, Record record) {
     }
     auto now = tool.db.discovery(record.kind(), record.text(Key::st_address), record.number(Key::st_port));
     if (now) record = std::move(*now);                  // as it is under the lock
-    for (const auto& [name, value] : tool.request.params) {
-        auto key = config::find_key(name);
-        if (!key || !record.has(*key)) {
-            tool.error("Cannot modify %s. Invalid param name.", name.c_str());
-            return invalid;
-        }
-        const config::Field& row = config::field(*key);
-        if (row.flags & config::flag::fixed) {
-            tool.error("Cannot modify %s. It is used to look up the record and cannot be changed.", name.c_str());
-            return invalid;
-        }
-        if (record.set(*key, value) != Record::Set::ok) {
-            tool.error("unknown value format '%s' for parameter name '%s'", row.flags & config::flag::secret ? "********" : value.c_str(),
-                       name.c_str());
-            return invalid;
-        }
-    }
+    for (const auto& [name, value] : tool.request.params)
+        if (const int code = change(tool, record, name, value)) return code;
     if (auto written = tool.db.write_discovery(record); !written) {
         tool.error("%s", written.error().text().c_str());
         return database;

@@ -13,6 +13,7 @@
 
 #include "applets/applet.h"
 #include "applets/cli.h"
+#include "core/base/format.h"
 #include "core/base/log.h"
 
 namespace iscsi::applets {
@@ -213,26 +214,25 @@ void Tool::print_text(std::string_view text) {
 }
 
 void Tool::print(const char* format, ...) {
-    char line[4096];
+    std::string line;
     va_list arguments;
     va_start(arguments, format);
-    int n = std::vsnprintf(line, sizeof line, format, arguments);
+    append_list(line, format, arguments);
     va_end(arguments);
-    if (n > 0) print_text({line, std::min(size_t(n), sizeof line - 1)});
+    print_text(line);
 }
 
 void Tool::error(const char* format, ...) {
-    char line[4096];
+    std::string line = "iscsiadm: ";
     va_list arguments;
     va_start(arguments, format);
-    int n = std::vsnprintf(line, sizeof line, format, arguments);
+    append_list(line, format, arguments);
     va_end(arguments);
-    if (n < 0) return;
-    std::string text = "iscsiadm: " + std::string(line, std::min(size_t(n), sizeof line - 1)) + "\n";
-    if (captured) errors += text;
+    line += '\n';
+    if (captured) errors += line;
     else {
         flush();
-        std::fputs(text.c_str(), stderr);
+        std::fputs(line.c_str(), stderr);
     }
 }
 
@@ -241,6 +241,28 @@ void Tool::flush() {
     std::fwrite(out.data(), 1, out.size(), stdout);
     std::fflush(stdout);
     out.clear();
+}
+
+int change(Tool& tool, Record& record, const std::string& name, const std::string& value) {
+    auto key = config::find_key(name);
+    if (!key || !record.has(*key)) {
+        tool.error("Cannot modify %s. Invalid param name.", name.c_str());
+        return int(InitiatorError::invalid);
+    }
+    const config::Field& row = config::field(*key);
+    if (row.flags & config::flag::fixed) {
+        tool.error("Cannot modify %s. It is used to look up the record and cannot be changed.", name.c_str());
+        return int(InitiatorError::invalid);
+    }
+    if (row.flags & config::flag::iface) {
+        tool.error("Cannot modify %s. Use iface mode to update this value.", name.c_str());
+        return int(InitiatorError::invalid);
+    }
+    if (record.set(*key, value) == Record::Set::ok) return 0;
+    tool.error("unknown value format '%s' for parameter name '%s'", row.flags & config::flag::secret ? "********" : value.c_str(),
+               name.c_str());
+    if (record.kind() == Kind::node) tool.error("Unknown parameter %s.", name.c_str());
+    return int(InitiatorError::invalid);
 }
 
 void Tool::report(InitiatorError code) {

@@ -69,6 +69,9 @@ private:
     std::optional<mgmt::IscsidClient> client_;
 };
 
+// One pair of -n and -v put into a record; the messages are open-iscsi's. The exit code.
+int change(Tool& tool, Record& record, const std::string& name, const std::string& value);
+
 // Modes.
 int discovery_mode(Tool&, bool db_mode);
 int node_mode(Tool&);

@@ -44,6 +44,16 @@ InitiatorError send_login(mgmt::IscsidClient& client, Job& job, bool wait) {
     return InitiatorError::none;
 }
 
+// The job that it answers, or nothing.
+const Job* take_answer(std::vector<Job>& jobs, const mgmt::IscsidMessage& answer) {
+    auto job = std::find_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.sent && !j.answered && j.tag == answer.tag; });
+    if (job == jobs.end()) return nullptr;
+    job->answered = true;
+    job->error = answer.error();
+    job->message = std::string(answer.get("message").value_or(""));
+    return &*job;
+}
+
 // Takes answers until all are there. A login that succeeded next to others that hang means the network works: those get a
 // moment more and are left to iscsid, which goes on trying. So a dead portal of a multipath target costs nothing.
 void collect(mgmt::IscsidClient& client, std::vector<Job>& jobs) {
@@ -63,11 +73,8 @@ void collect(mgmt::IscsidClient& client, std::vector<Job>& jobs) {
                 if (job.sent && !job.answered && code != InitiatorError::request_timed_out) job.error = code;
             return;
         }
-        auto job = std::find_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.sent && !j.answered && j.tag == answer->tag; });
-        if (job == jobs.end()) continue;
-        job->answered = true;
-        job->error = answer->error();
-        job->message = std::string(answer->get("message").value_or(""));
+        const Job* job = take_answer(jobs, *answer);
+        if (!job) continue;
         open--;
         if (job->error == InitiatorError::none) {
             auto took = Clock::now() - start;
@@ -172,12 +179,7 @@ int logout_sessions(Tool& tool, const std::vector<kernel::SessionInfo>& sessions
                 if (j.sent && !j.answered) j.error = InitiatorError(answer.error().code);
             break;
         }
-        auto job = std::find_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.sent && !j.answered && j.tag == answer->tag; });
-        if (job == jobs.end()) continue;
-        job->answered = true;
-        job->error = answer->error();
-        job->message = std::string(answer->get("message").value_or(""));
-        open--;
+        if (take_answer(jobs, *answer)) open--;
     }
     int first = 0;
     for (size_t i = 0; i < sessions.size(); i++) {

@@ -51,29 +51,6 @@ int new_node(Tool& tool, const std::optional<config::Portal>& portal) {
     return 0;
 }
 
-// One pair of -n and -v put into a record; the messages are open-iscsi's.
-int change(Tool& tool, Record& node, const std::string& name, const std::string& value) {
-    auto key = config::find_key(name);
-    if (!key || !node.has(*key)) {
-        tool.error("Cannot modify %s. Invalid param name.", name.c_str());
-        return invalid;
-    }
-    const config::Field& row = config::field(*key);
-    if (row.flags & config::flag::fixed) {
-        tool.error("Cannot modify %s. It is used to look up the record and cannot be changed.", name.c_str());
-        return invalid;
-    }
-    if (row.flags & config::flag::iface) {
-        tool.error("Cannot modify %s. Use iface mode to update this value.", name.c_str());
-        return invalid;
-    }
-    if (node.set(*key, value) == Record::Set::ok) return 0;
-    tool.error("unknown value format '%s' for parameter name '%s'", row.flags & config::flag::secret ? "********" : value.c_str(),
-               name.c_str());
-    tool.error("Unknown parameter %s.", name.c_str());
-    return invalid;
-}
-
 bool startup_is(const Record& node, const std::string& wanted) { return wanted == "all" || node.text(Key::node_startup) == wanted; }
 
 int login_all(Tool& tool, const std::string& which) {

@@ -1,19 +1,14 @@
 #include "core/doctor/report.h"
 
-#include <cstdarg>
-#include <cstdio>
+#include "core/base/format.h"
 
 namespace iscsi::doctor {
 namespace {
 
-std::string format_text(const char* format, va_list arguments) {
-    char line[2048];
-    std::vsnprintf(line, sizeof line, format, arguments);
-    return line;
-}
-
 // Names of others reach terminals.
-std::string harmless(std::string text) {
+std::string harmless(const char* format, va_list arguments) {
+    std::string text;
+    append_list(text, format, arguments);
     for (char& c : text)
         if (uint8_t(c) < 0x20 || c == 0x7f) c = '?';
     return text;
@@ -24,7 +19,7 @@ std::string harmless(std::string text) {
 #define ISCSI_FORMAT(into, format)                          \
     va_list arguments;                                      \
     va_start(arguments, format);                            \
-    (into) = harmless(format_text(format, arguments));      \
+    (into) = harmless(format, arguments);                   \
     va_end(arguments)
 
 void Finding::is(const char* format, ...) { ISCSI_FORMAT(finding, format); }
@@ -58,9 +53,10 @@ size_t Report::count(Level level) const {
 }
 
 std::string text(const char* format, ...) {
+    std::string out;
     va_list arguments;
     va_start(arguments, format);
-    std::string out = format_text(format, arguments);
+    append_list(out, format, arguments);
     va_end(arguments);
     return out;
 }

@@ -16,6 +16,18 @@
 
 namespace iscsi::initiator {
 
+// To a NOP-In that wants an answer, §11.18: same TTT and LUN, no data, immediate.
+inline wire::NopOut ping_answer(const wire::NopIn& ping, uint32_t cmd_sn, uint32_t exp_stat_sn) {
+    wire::NopOut answer;
+    answer.opcode |= wire::immediate_bit;
+    answer.lun = ping.lun;
+    answer.itt = wire::reserved_tag;
+    answer.ttt = ping.ttt;
+    answer.cmd_sn = cmd_sn;
+    answer.exp_stat_sn = exp_stat_sn;
+    return answer;
+}
+
 struct ConnectOptions {
     std::string bind_address;           // numeric; empty: any
     std::string bind_interface;         // SO_BINDTODEVICE; empty: any

@@ -191,15 +191,7 @@ private:
     }
 
     void answer_ping(const wire::NopIn& h) {
-        if (h.ttt == wire::reserved_tag) return;
-        wire::NopOut answer;
-        answer.opcode |= wire::immediate_bit;
-        answer.lun = h.lun;
-        answer.itt = wire::reserved_tag;
-        answer.ttt = h.ttt;
-        answer.cmd_sn = cmd_sn_;
-        answer.exp_stat_sn = exp_stat_sn_;
-        connection_.put(answer);
+        if (h.ttt != wire::reserved_tag) connection_.put(ping_answer(h, cmd_sn_, exp_stat_sn_));
     }
 
     void room() override {}

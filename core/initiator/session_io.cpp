@@ -258,14 +258,7 @@ const char* Session::nop_in(const wire::NopIn& h) {
         return nullptr;
     }
     if (h.ttt == wire::reserved_tag) return nullptr;
-    wire::NopOut answer;                            // §11.18: same TTT and LUN, no data, immediate
-    answer.opcode |= wire::immediate_bit;
-    answer.lun = h.lun;
-    answer.itt = wire::reserved_tag;
-    answer.ttt = h.ttt;
-    answer.cmd_sn = cmd_sn_;
-    answer.exp_stat_sn = exp_stat_sn_;
-    return connection_.put(answer) ? nullptr : "the target does not take our answers";
+    return connection_.put(ping_answer(h, cmd_sn_, exp_stat_sn_)) ? nullptr : "the target does not take our answers";
 }
 
 const char* Session::reject(const wire::Reject& h, Bytes data) {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "core/base/file.h"
+#include "core/base/format.h"
 #include "core/base/log.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/scsi/unit.h"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "core/base/format.h"
 #include "core/base/random.h"
 #include "core/mgmt/tgt_admin.h"
 #include "core/mgmt/tgt_ops.h"

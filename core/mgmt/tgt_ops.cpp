@@ -1,32 +1,13 @@
 #include "core/mgmt/tgt_ops.h"
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 
+#include "core/base/format.h"
 #include "core/base/log.h"
 
 namespace iscsi::mgmt {
-
-void append(std::string& out, const char* format, ...) {
-    char piece[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    int n = std::vsnprintf(piece, sizeof piece, format, arguments);
-    va_end(arguments);
-    if (n < 0) return;
-    if (size_t(n) < sizeof piece) {
-        out.append(piece, size_t(n));
-        return;
-    }
-    const size_t at = out.size();               // longer than a line: print again, in place
-    out.resize(at + size_t(n) + 1);
-    va_start(arguments, format);
-    std::vsnprintf(&out[at], size_t(n) + 1, format, arguments);
-    va_end(arguments);
-    out.pop_back();
-}
 
 TgtOps::TgtOps(io::Loop& loop, target::Directory& directory, TgtDaemon& daemon, const Options& options)
     : loop_(loop), directory_(directory), daemon_(daemon), options_(options), check_timer_(loop, [this] { check_pending(); }),

@@ -142,7 +142,4 @@ private:
 
 inline TgtAnswer refuse(TgtCode code) { return {code, ""}; }
 
-// snprintf onto the end of a string.
-void append(std::string& out, const char* format, ...) __attribute__((format(printf, 2, 3)));
-
 }  // namespace iscsi::mgmt

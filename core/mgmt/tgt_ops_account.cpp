@@ -1,6 +1,7 @@
 // tgtadm --mode account: one list for all targets; bound to a target, or (no tid) to discovery sessions.
 #include <algorithm>
 
+#include "core/base/format.h"
 #include "core/mgmt/tgt_ops.h"
 
 namespace iscsi::mgmt {

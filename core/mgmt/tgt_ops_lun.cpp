@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/base/format.h"
 #include "core/base/log.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/scsi/disk.h"

@@ -1,6 +1,7 @@
 // tgtadm --mode session and connection, statistics, and the answers that wait for sessions to end.
 #include <algorithm>
 
+#include "core/base/format.h"
 #include "core/mgmt/tgt_ops.h"
 
 namespace iscsi::mgmt {

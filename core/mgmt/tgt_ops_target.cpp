@@ -1,6 +1,7 @@
 // tgtadm --mode target: make, delete, show, set, admit.
 #include <algorithm>
 
+#include "core/base/format.h"
 #include "core/mgmt/tgt_ops.h"
 #include "core/mgmt/tgt_params.h"
 

@@ -108,6 +108,7 @@ private:
     void start_waiting();
 
     // Data-Out of a task (data_out.cpp)
+    Transfer& cold_transfer(Task& task, uint32_t position, size_t length);
     MutableBytes take_landing(size_t length);
     void close_burst(Task& task, Burst& burst);
     void take_data(Task& task, uint32_t offset, Bytes data);

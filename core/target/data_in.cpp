@@ -183,19 +183,7 @@ bool Connection::start_cold_read(Task& task) {
         return false;
     }
     uint32_t length = std::min(cold_piece, task.want - task.sent);
-    std::unique_ptr<Transfer> owner = worker_.take_transfer();
-    Transfer& t = *owner.release();     // comes back through transfer_done
-    t.task = &task;
-    t.buffer = worker_.transfer_memory(length);
-    t.chunk.command = &task.command;
-    t.chunk.position = task.sent;
-    t.chunk.data = *t.buffer;
-    t.chunk.at_once = false;
-    t.chunk.failed = false;
-    t.chunk.owner = &t;
-    t.chunk.done = transfer_done;
-    task.in_flight++;
-    worker_.add_cold(length);
+    Transfer& t = cold_transfer(task, task.sent, length);
     if (task.command.lu->transfer(t.chunk)) {
         task.in_flight--;
         worker_.remove_cold(length);

@@ -147,6 +147,23 @@ void Connection::transfer_done(scsi::Chunk& chunk) {
     task.connection->transferred(t);
 }
 
+// A piece that has to wait for the disk, with memory of its own; comes back through transfer_done.
+Transfer& Connection::cold_transfer(Task& task, uint32_t position, size_t length) {
+    Transfer& t = *worker_.take_transfer().release();
+    t.task = &task;
+    t.buffer = worker_.transfer_memory(length);
+    t.chunk.command = &task.command;
+    t.chunk.position = position;
+    t.chunk.data = *t.buffer;
+    t.chunk.at_once = false;
+    t.chunk.failed = false;
+    t.chunk.owner = &t;
+    t.chunk.done = transfer_done;
+    task.in_flight++;
+    worker_.add_cold(length);
+    return t;
+}
+
 // `data` belongs at `offset` of the task's data-out buffer; it is valid during the call only.
 void Connection::take_data(Task& task, uint32_t offset, Bytes data) {
     if (offset >= task.want) return;                    // beyond what the CDB asks for: residual underflow
@@ -169,21 +186,8 @@ void Connection::take_data(Task& task, uint32_t offset, Bytes data) {
         task.failed |= now.failed;
         return;
     }
-    // It has to wait for the disk: with memory of its own.
-    std::unique_ptr<Transfer> owner = worker_.take_transfer();
-    Transfer& t = *owner.release();                     // comes back through transfer_done
-    t.task = &task;
-    t.buffer = worker_.transfer_memory(data.size());
+    Transfer& t = cold_transfer(task, offset, data.size());
     std::copy(data.begin(), data.end(), t.buffer->begin());
-    t.chunk.command = &c;
-    t.chunk.position = offset;
-    t.chunk.data = *t.buffer;
-    t.chunk.at_once = false;
-    t.chunk.failed = false;
-    t.chunk.owner = &t;
-    t.chunk.done = transfer_done;
-    task.in_flight++;
-    worker_.add_cold(data.size());
     if (c.lu->transfer(t.chunk)) {
         task.in_flight--;
         worker_.remove_cold(data.size());
