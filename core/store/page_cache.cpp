@@ -10,6 +10,17 @@ namespace iscsi::store {
 namespace {
 constexpr uint64_t page = 4096;                     // granularity of the checks; a larger page only makes them redundant
 constexpr size_t most = 4u << 20;                   // longest range
+constexpr uint64_t longest = sizeof(void*) > 4 ? uint64_t(1) << 45 : uint64_t(256) << 20;      // medium; on 32 bits address space is dear
+constexpr size_t headroom = size_t(512) << 20;      // address space that a mapping leaves for all else: threads, buffers
+
+// Whether so much address space is free. Other media have mappings, too, and `ulimit -v` may set a bound on all: what has to be
+// allocated must not fail because of what is but looked at.
+bool room_left() {
+    void* p = ::mmap(nullptr, headroom, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return false;
+    ::munmap(p, headroom);
+    return true;
+}
 }  // namespace
 
 PageCache::~PageCache() {
@@ -19,13 +30,15 @@ PageCache::~PageCache() {
 const PageCache::Area* PageCache::cover(int fd, uint64_t size, uint64_t end) {
     const Area* area = current_.load(std::memory_order_acquire);
     if (area && end <= area->length) return area;
-    if (failed_.load(std::memory_order_relaxed)) return nullptr;
+    if (failed_.load(std::memory_order_relaxed) || size > longest || size < end) return nullptr;
     std::lock_guard lock(mutex_);
     area = current_.load(std::memory_order_relaxed);
     if (area && end <= area->length) return area;
-    // On 32 bits address space is dear: large media go without.
-    if (size > (sizeof(void*) > 4 ? uint64_t(1) << 45 : uint64_t(256) << 20) || size < end) return nullptr;
     void* p = ::mmap(nullptr, size_t(size), PROT_READ, MAP_SHARED, fd, 0);
+    if (p != MAP_FAILED && !room_left()) {
+        ::munmap(p, size_t(size));
+        p = MAP_FAILED;
+    }
     if (p == MAP_FAILED) {
         failed_.store(true, std::memory_order_relaxed);
         return nullptr;

@@ -1,6 +1,7 @@
 // Whether a range of a file is in the page cache, so that the kernel can send it without waiting for a disk: mincore(2) over a
 // mapping that nobody touches. It looks at the page cache, never at the disk. A page evicted between that look and the
-// send stalls one send; it cannot be wrong.
+// send stalls one send; it cannot be wrong. The mapping is address space only, as much as the medium is long; where that is short
+// (32 bits and a medium over 256 MiB, `ulimit -v`) nothing is held, and reads are copied.
 #pragma once
 #include <atomic>
 #include <cstdint>

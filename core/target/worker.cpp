@@ -14,6 +14,8 @@ namespace {
 constexpr size_t max_pooled = 256;
 constexpr size_t landing_size = 256 * 1024;     // the MaxRecvDataSegmentLength we declare
 constexpr size_t max_landings = 4;
+constexpr int least_pipe = 64 * 1024;           // bytes
+constexpr uint64_t pipe_pause_ms = 200;         // after one could not be had
 constexpr size_t keep_parameters = 4096;        // a pooled task keeps at most this much of a parameter list's memory
 }
 
@@ -136,12 +138,24 @@ std::unique_ptr<Pipe> Worker::take_pipe() {
         pipes_.pop_back();
         return pipe;
     }
+    // A connection whose payload trickles in holds its pipe, two descriptors and up to 256 KiB, as long as it likes.
+    if (*pipes_out_ >= max_pipes() || loop->now_ms() < pipes_again_ms_) return nullptr;
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return nullptr;
-    auto pipe = std::make_unique<Pipe>(Pipe{Fd(ends[0]), Fd(ends[1])});
-    ::fcntl(ends[1], F_SETPIPE_SZ, landing_size);       // what is refused leaves 64 KiB: more calls, nothing else
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        pipes_again_ms_ = loop->now_ms() + pipe_pause_ms;
+        return nullptr;
+    }
+    auto pipe = std::make_unique<Pipe>(Fd(ends[0]), Fd(ends[1]), pipes_out_);
+    // What is refused leaves 64 KiB: more calls, nothing else. But over /proc/sys/fs/pipe-user-pages-soft it is a page or two,
+    // and to copy takes fewer calls.
+    if (::fcntl(ends[1], F_SETPIPE_SZ, landing_size) < 0 && ::fcntl(ends[1], F_GETPIPE_SZ) < least_pipe) {
+        pipes_again_ms_ = loop->now_ms() + pipe_pause_ms;
+        return nullptr;
+    }
     return pipe;
 }
+
+size_t Worker::max_pipes() const { return std::max<size_t>(4 * options.max_cold_bytes / landing_size, max_landings); }
 
 void Worker::give_back(std::unique_ptr<Pipe> pipe) {
     if (pipe && pipes_.size() < max_landings) pipes_.push_back(std::move(pipe));

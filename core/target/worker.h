@@ -39,7 +39,12 @@ struct ServerOptions {
 };
 
 struct Pipe {
+    Pipe(Fd o, Fd i, std::shared_ptr<size_t> c) : out(std::move(o)), in(std::move(i)), count(std::move(c)) { ++*count; }
+    ~Pipe() { --*count; }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
     Fd out, in;
+    const std::shared_ptr<size_t> count;            // the worker's
 };
 
 class Worker {
@@ -62,8 +67,10 @@ public:
     // A buffer for one PDU's payload that arrives in pieces, `size` bytes at least; give it back when the PDU is done with.
     Buffer take_landing(size_t size);
     void give_back(Buffer landing);
-    // An empty pipe; nullptr if there is none to be had. Give it back only when it is empty again.
+    // An empty pipe; nullptr if there is none to be had. Give it back only when it is empty again, or destroy it.
     std::unique_ptr<Pipe> take_pipe();
+    size_t max_pipes() const;
+    size_t pipes() const { return *pipes_out_; }    // that exist
     void give_back(std::unique_ptr<Pipe> pipe);
     // Accounts for memory of transfers that wait; false: too much, stop reading until it shrinks.
     bool cold_room() const { return cold_bytes_ < options.max_cold_bytes; }
@@ -95,6 +102,8 @@ private:
     std::unique_ptr<Transfer> transfers_;
     std::shared_ptr<io::TransferMemory> transfer_memory_ = io::TransferMemory::create();
     std::vector<Buffer> landings_;
+    std::shared_ptr<size_t> pipes_out_ = std::make_shared<size_t>(0);
+    uint64_t pipes_again_ms_ = 0;                   // none is asked for before
     std::vector<std::unique_ptr<Pipe>> pipes_;
     size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;
 };

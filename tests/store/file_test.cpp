@@ -3,11 +3,13 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
 #include <vector>
 
+#include "core/store/page_cache.h"
 #include "tests/support/pattern.h"
 #include "tests/support/temp_dir.h"
 
@@ -294,3 +296,30 @@ TEST_CASE("write-behind: at the mark one write goes to a thread, and the loop go
     CHECK(range(s, Op::flush, 0, 0) == 0);
     CHECK(s.fd_for(r) >= 0);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("where address space is short, none of it goes to look at the page cache") {
+    TempDir dir;
+    constexpr uint64_t size = 700 * mib;
+    const Fd fd(::open(make_file(dir / "x", size).c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(::pwrite(fd.get(), "x", 1, 0) == 1);
+    uint64_t pages = 0;
+    FILE* statm = ::fopen("/proc/self/statm", "re");
+    REQUIRE(statm);
+    REQUIRE(::fscanf(statm, "%lu", &pages) == 1);
+    ::fclose(statm);
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+    const rlimit tight{rlim_t(pages) * uint64_t(::sysconf(_SC_PAGESIZE)) + 1024 * mib, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_AS, &tight) == 0);
+    PageCache poor, rich;
+    const bool held = poor.holds(fd.get(), size, 0, 4096);
+    void* rest = ::mmap(nullptr, 900 * mib, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+    CHECK_FALSE(held);
+    CHECK(rest != MAP_FAILED);
+    if (rest != MAP_FAILED) ::munmap(rest, 900 * mib);
+    CHECK(rich.holds(fd.get(), size, 0, 4096));
+    CHECK_FALSE(poor.holds(fd.get(), size, 0, 4096));           // it does not try again and again
+}
+#endif
