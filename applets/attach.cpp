@@ -154,15 +154,6 @@ Result<std::pair<DiskInfo, bool>> ask_disk(const SessionConfig& config, uint64_t
     return std::pair<DiskInfo, bool>(disk, rotational);
 }
 
-// A number of an option that is one, or -1.
-long number_option(const cli::Parsed& p, const char* name, long otherwise, long max) {
-    auto text = p.get(name);
-    if (!text) return otherwise;
-    char* end;
-    long n = std::strtol(text->c_str(), &end, 10);
-    return text->empty() || *end || n < 0 || n > max ? -1 : n;
-}
-
 }  // namespace
 
 int attach_main(int argc, char** argv) {
@@ -171,16 +162,16 @@ int attach_main(int argc, char** argv) {
     const cli::Parsed& p = line.parsed;
     auto url = disk_url(p.words[0]);
     if (!url) return usage_error(attach_interface, url.error().text());
-    const long depth = number_option(p, "depth", 128, 1024),
-               device_number = number_option(p, "device", 0, 1 << 20);
-    if (depth < 1 || device_number < 0) return usage_error(attach_interface, "bad number; see --help");
+    const auto depth = parse_number(p.get("depth").value_or("128"), 1, 1024);
+    const auto device_number = parse_number(p.get("device").value_or("0"), 0, 1 << 20);
+    if (!depth || !device_number) return usage_error(attach_interface, "bad number; see --help");
     if (::geteuid() != 0) return tool_error(attach_interface, "must be root to make a block device");
     if (auto loaded = kernel::load_module(kernel::Sysfs("/sys"), "nbd"); !loaded)
         return tool_error(attach_interface, "no nbd driver in this kernel: " + loaded.error().text());
 
     SessionConfig config = session_for(line, *url);
     config.replacement_timeout_ms = line.timeout_ms ? line.timeout_ms : UINT64_MAX / 2;
-    config.max_commands = unsigned(depth);
+    config.max_commands = unsigned(*depth);
     config.receive_buffer = 64 * 1024;
     const uint64_t lun = lun_field(*url->lun);
     auto asked = ask_disk(config, lun);
@@ -207,11 +198,11 @@ int attach_main(int argc, char** argv) {
     device.read_only = disk.read_only;
     device.can_trim = disk.unmap || disk.write_same_unmap;
     device.rotational = asked->second;
-    if (p.has("device")) device.index = uint32_t(device_number);
+    if (p.has("device")) device.index = uint32_t(*device_number);
     NbdServer::Settings settings;
     settings.lun = lun;
     settings.disk = disk;
-    settings.depth = unsigned(depth);
+    settings.depth = unsigned(*depth);
     if (auto started = attachment.start(device, settings); !started)
         return tool_error(attach_interface, url->text() + ": " + started.error().text());
     std::printf("/dev/nbd%u\n", attachment.index());

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 
 #include "applets/applet.h"
 #include "applets/initiator_tool.h"
@@ -39,14 +38,13 @@ constexpr cli::Interface interface = {
     "iscsi bench --rw randread --bs 4k --depth 32 --time 10 iscsi://192.0.2.10/iqn.2001-04.com.example:disk1/1\n", 1};
 
 bool parse_mode(const std::string& mode, const std::string& mix, LoadPlan& plan) {
-    char* end;
-    unsigned long reads = std::strtoul(mix.c_str(), &end, 10);
-    if (mix.empty() || *end || reads > 100) return false;
+    const auto reads = parse_number(mix, 0, 100);
+    if (!reads) return false;
     plan.random = mode.rfind("rand", 0) == 0;
     const std::string kind = plan.random ? mode.substr(4) : mode;
     if (kind == "read") plan.write_percent = 0;
     else if (kind == "write") plan.write_percent = 100;
-    else if (kind == "rw" || mode == "readwrite") plan.write_percent = unsigned(100 - reads);
+    else if (kind == "rw" || mode == "readwrite") plan.write_percent = unsigned(100 - *reads);
     else return false;
     return true;
 }

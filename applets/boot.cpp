@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "applets/applet.h"
 #include "applets/boot_login.h"
 #include "applets/cli.h"
 #include "applets/one_shot.h"
+#include "applets/units.h"
 #include "core/base/fd.h"
 #include "core/base/log.h"
 #include "core/config/firmware.h"
@@ -172,10 +172,12 @@ int boot(initiator::BootRequest b, unsigned seconds) {
 int boot_main(int argc, char** argv) {
     cli::Parsed parsed = cli::parse(interface, argc, argv);
     if (const auto code = settled(interface, parsed)) return *code;
+    const auto seconds = parse_number(parsed.get("timeout").value_or("30"), 0, 86400);
+    if (!seconds) return usage_error(interface, "--timeout is a number of seconds, not '" + *parsed.get("timeout") + "'");
     log::open("iscsi boot", log::Sink::foreground, parsed.has("debug") ? log::Level::debug : log::Level::warning);
     auto request = initiator::parse_cmdline(parsed.get("cmdline").value_or(read_text("/proc/cmdline")));
     if (!request) return complain(request.error(), exit_invalid);
-    return boot(std::move(*request), unsigned(std::strtoul(parsed.get("timeout").value_or("30").c_str(), nullptr, 10)));
+    return boot(std::move(*request), unsigned(*seconds));
 }
 
 }  // namespace iscsi::applets

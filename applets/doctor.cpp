@@ -81,17 +81,14 @@ int doctor_main(int argc, char** argv) {
     log::open("iscsi doctor", log::Sink::quiet, log::Level::error);         // what is wrong is a finding
     doctor::Options o;
     o.words = p.words;
-    char* end = nullptr;
     if (auto t = p.get("timeout")) {
         const double seconds = parse_decimal(*t).value_or(0);
         if (!(seconds >= 0.1) || seconds > 3600) return refuse("--timeout is a number of seconds from 0.1 to 3600, not '" + *t + "'");
         o.deadline_ms = uint64_t(seconds * 1000);
     }
-    if (auto c = p.get("control-port")) {
-        const unsigned long n = std::strtoul(c->c_str(), &end, 10);
-        if (c->empty() || *end || n > 32767) return refuse("--control-port is a number from 0 to 32767, not '" + *c + "'");
-        o.control_port = int(n);
-    }
+    const auto port = control_port(interface, p);
+    if (!port) return 2;
+    o.control_port = *port;
     if (auto name = p.get("initiator-name")) {
         if (!wire::valid_iscsi_name(*name)) return refuse("'" + *name + "' is no iSCSI name (iqn.YYYY-MM.DOMAIN:TEXT)");
         o.initiator_name = *name;

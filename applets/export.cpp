@@ -243,8 +243,8 @@ void flush(target::Directory& directory) {
 int run(const cli::Parsed& p, ExportPlan& plan, target::Directory& directory) {
     target::ServerOptions server_options;
     if (auto threads = p.get("threads")) {
-        server_options.threads = unsigned(std::strtoul(threads->c_str(), nullptr, 10));
-        if (server_options.threads < 1 || server_options.threads > 256) return refuse("--threads %s is not between 1 and 256", threads->c_str());
+        server_options.threads = unsigned(parse_number(*threads, 1, 256).value_or(0));
+        if (!server_options.threads) return refuse("--threads %s is not between 1 and 256", threads->c_str());
     } else {
         server_options.threads = default_threads();
     }

@@ -14,4 +14,7 @@ int usage_error(const cli::Interface& interface, const std::string& text);
 // Help that was asked for, or a line that cannot be read: dealt with, the exit code. Nothing: go on.
 std::optional<int> settled(const cli::Interface& interface, const cli::Parsed& line);
 
+// --control-port, the number of tgtd's control socket; 0 without it. Nothing: it is no such number, and the user knows.
+std::optional<int> control_port(const cli::Interface& interface, const cli::Parsed& line);
+
 }  // namespace iscsi::applets

@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <string>
 
 #include "applets/applet.h"
 #include "applets/cli.h"
 #include "applets/one_shot.h"
+#include "applets/units.h"
 #include "core/base/json.h"
 #include "core/base/sizes.h"
 #include "core/mgmt/tgt_client.h"
@@ -175,14 +175,13 @@ int top_main(int argc, char** argv) {
     if (const auto code = settled(interface, p)) return *code;
     if (!p.words.empty()) return refuse("'" + p.words[0] + "' is one word too many");
     double delay = 1;
-    unsigned long count = 0, port = 0;
-    char* end = nullptr;
+    uint64_t count = 0;
     if (auto d = p.get("delay"); d && (delay = parse_decimal(*d).value_or(0), !(delay >= 0.1) || delay > 86400))
         return refuse("--delay is a number of seconds from 0.1 on, not '" + *d + "'");
-    if (auto n = p.get("count"); n && (count = std::strtoul(n->c_str(), &end, 10), n->empty() || *end || count == 0 || (*n)[0] == '-'))
+    if (auto n = p.get("count"); n && (count = parse_number(*n, 1, UINT64_MAX).value_or(0)) == 0)
         return refuse("--count is a number from 1 on, not '" + *n + "'");
-    if (auto c = p.get("control-port"); c && (port = std::strtoul(c->c_str(), &end, 10), c->empty() || *end || port > 32767))
-        return refuse("--control-port is a number from 0 to 32767, not '" + *c + "'");
+    const auto port = control_port(interface, p);
+    if (!port) return 2;
     const bool json = p.has("json"), screen = !json && ::isatty(1);
     Keys keys(screen && ::isatty(0));
     mgmt::TgtRequest request;
@@ -190,8 +189,8 @@ int top_main(int argc, char** argv) {
     request.json = true;
     std::vector<mgmt::TopCounters> before;
     uint64_t then = 0;
-    for (unsigned long look = 0;; look++) {
-        auto answer = mgmt::tgt_call(int(port), request);
+    for (uint64_t look = 0;; look++) {
+        auto answer = mgmt::tgt_call(*port, request);
         if (!answer) {
             const bool nobody = answer.error().code == ENOTCONN;        // the error's own words are tgtadm's
             std::fprintf(stderr, "iscsi top: %s\n", nobody ? "no tgtd answers: is it running (systemctl start tgt), is this root, is it another --control-port?"

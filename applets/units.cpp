@@ -2,28 +2,29 @@
 
 #include <sched.h>
 
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 namespace iscsi::applets {
 
+std::optional<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most) {
+    uint64_t n = 0;
+    const char* end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data(), end, n);
+    if (error != std::errc() || at != end || n < least || n > most) return std::nullopt;
+    return n;
+}
+
 std::optional<uint64_t> parse_duration(std::string_view text) {
-    std::string s(text);
-    char* end = nullptr;
-    if (s.empty() || s[0] < '0' || s[0] > '9') return std::nullopt;
-    unsigned long long n = std::strtoull(s.c_str(), &end, 10);
     uint64_t factor = 1;
-    switch (*end) {
-    case 0: break;
-    case 's': end++; break;
-    case 'm': factor = 60; end++; break;
-    case 'h': factor = 3600; end++; break;
-    case 'd': factor = 86400; end++; break;
-    default: return std::nullopt;
-    }
-    if (*end || n > 0xffffffffu) return std::nullopt;
-    return n * factor;
+    if (text.ends_with('m')) factor = 60;
+    if (text.ends_with('h')) factor = 3600;
+    if (text.ends_with('d')) factor = 86400;
+    if (factor > 1 || text.ends_with('s')) text.remove_suffix(1);
+    const auto n = parse_number(text, 0, 0xffffffff);
+    if (!n) return std::nullopt;
+    return *n * factor;
 }
 
 std::string time_of_day() {
