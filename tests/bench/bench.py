@@ -3,13 +3,13 @@
 
 Per cell, rounds alternate between the servers (A B C A B C ...); the figures are medians, the CPU figure the least of the rounds
 (noise only adds). Server CPU is the run time of all its threads, from the scheduler, in ns. What a run measures replaces what the
-JSON says about it, so `--only REGEX` repeats single cells; a cell's name is SECTION/NAME: cells/… start/… idle/… fair clients/…
+JSON says about it, so `--only REGEX` repeats single cells; a cell's name is SECTION/NAME: cells/… start/… idle/… fair cold clients/…
 sweeps/… lio.
 """
-import argparse, json, os, re, subprocess, sys, time
+import argparse, json, os, re, subprocess, sys, tempfile, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import measure
-from cells import CELLS, CLIENTS, SWEEPS
+from cells import CELLS, CLIENTS, COLD, SWEEPS
 from servers import Istgt, Ours, Roof, Tgt
 
 ROOFS = ("each", "gather", "sendfile", "map")
@@ -120,6 +120,21 @@ class Run:
             for s in real + roofs:
                 s.stop()
 
+    def cold(self):
+        servers = [self.make(w) for w in self.o.wanted if w in ("ours", "tgt")]
+        os.makedirs(self.o.out, exist_ok=True)
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.o.out, prefix="cold-") as f:
+                for _ in range(2048):
+                    f.write(os.urandom(1 << 20))
+                f.flush()
+                for s in servers:
+                    s.add_unit(2, f.name)
+                self.keep("cold", None, measure.cold(servers, f.name, COLD, self.o.rounds, 0.25, self.load))
+        finally:
+            for s in servers:
+                s.stop()
+
     def instructions(self):
         """Idle sessions once more, by instructions in user space."""
         import instructions
@@ -150,6 +165,8 @@ def main():
     if "ours" in r.o.wanted and r.asked("idle/ours, by callgrind"):
         r.instructions()
     r.together()
+    if r.asked("cold"):
+        r.cold()
     if r.asked("lio"):
         r.kernel_target()
 

@@ -19,6 +19,13 @@ CELLS = [
     ("1 MiB sequential read, depth 8, digests", "--bs 1048576 --depth 8 --seq --digests"),
     ("1 MiB sequential write, depth 8, digests", "--bs 1048576 --depth 8 --seq --read 0 --digests"),
 ]
+# From a file on a disk that is dropped from the page cache before each round
+COLD = [
+    ("1 MiB sequential read, depth 1", "--bs 1048576 --depth 1 --seq"),
+    ("1 MiB sequential read, depth 2, 4 sessions", "--bs 1048576 --depth 2 --seq --sessions 4"),
+    ("64 KiB sequential read, depth 4", "--bs 65536 --depth 4 --seq"),
+    ("4 KiB random read, depth 32", "--bs 4096 --depth 32"),
+]
 # key, axis, points, load arguments, figure of the first plot
 SWEEPS = [
     ("depth", "queue depth, 4 KiB random reads", [1, 2, 4, 8, 16, 32, 64, 128], "--bs 4096 --depth {}", "iops"),
@@ -34,6 +41,8 @@ CLIENTS = [
     ("iscsi bench, 4 KiB random writes, depth 32", "BUILD/iscsi bench --json --force --rw randwrite -b 4k -q 32 -t 1", r'"iops": *([\d.]+)', float),
     ("iscsi bench, 1 MiB reads, depth 8", "BUILD/iscsi bench --json --rw read -b 1m -q 8 -t 1", r'"iops": *([\d.]+)', float),
     ("iscsi bench, 1 MiB writes, depth 8", "BUILD/iscsi bench --json --force --rw write -b 1m -q 8 -t 1", r'"iops": *([\d.]+)', float),
+    ("iscsi bench, 4 KiB random reads, depth 1", "BUILD/iscsi bench --json --rw randread -b 4k -q 1 -t 1", r'"iops": *([\d.]+)', float),
+    ("iscsi-perf, 4 KiB random reads, depth 1", "iscsi-perf -r -t 2 -m 1 -b 8", r"iops average (\d+)", float),
     ("iscsi-perf, 4 KiB random reads, depth 32", "iscsi-perf -r -t 2 -m 32 -b 8", r"iops average (\d+)", float),
     ("iscsi-perf, 1 MiB sequential reads, depth 8", "iscsi-perf -t 2 -m 8 -b 2048", r"iops average (\d+)", float),
     ("qemu-img bench, 4 KiB sequential reads, depth 32", "qemu-img bench -f raw -c 20000 -d 32 -s 4096", r"Run completed in ([\d.]+) seconds", lambda s: 20000 / float(s)),

@@ -1,5 +1,5 @@
 """One measurement each: a load on a server, in alternation over the servers; start and memory; idle sessions; fairness; other clients."""
-import json, re, statistics, subprocess, threading, time
+import json, os, re, statistics, subprocess, threading, time
 from cells import CLIENTS
 
 
@@ -65,6 +65,20 @@ def alternate(servers, args, rounds, seconds, load, size):
             if s.name in runs:
                 runs[s.name].append(measure(s, args, seconds, load, size))
     return {name: summary(r) for name, r in runs.items()}
+
+
+def cold(servers, image, cells, rounds, seconds, load):
+    """Reads that have to come from the disk: unit 2 of each server is `image`, which leaves the page cache before each round."""
+    fd = os.open(image, os.O_RDWR)
+    runs = {name: {s.name: [] for s in servers} for name, _ in cells}
+    for _ in range(rounds):
+        for name, args in cells:
+            for s in servers:
+                os.fsync(fd)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                runs[name][s.name].append(measure(s, args + " --lun 2", seconds, load, os.fstat(fd).st_size))
+    os.close(fd)
+    return {name: {s: summary(r) for s, r in by.items()} for name, by in runs.items()}
 
 
 def clients(name, servers, rounds, build):

@@ -90,6 +90,13 @@ def fair(report, all_goals):
     return lines + table(["server", "4 KiB reads", "p50 µs", "p99 µs", "streams MiB/s"], rows) + bullets(goals)
 
 
+def cold(report):
+    rows = [[name, s] + ([number(r[f], d) for f, d in (("iops", 0), ("mib_s", 0), ("p50_us", 0), ("p99_us", 0), ("cpu_us_io", 1))] if "iops" in r else ["failed: " + r.get("failed", "")] + [""] * 4)
+            + [f"{r['iops'] / by['tgt']['iops']:.2f}x" if "iops" in r and "iops" in by.get("tgt", {}) else ""] for name, by in report.items() for s, r in by.items()]
+    return ["## Cold data", "", "A file of 2 GiB on a disk (virtual, so its speed varies), dropped from the page cache before each round; rounds of 0.25 s.", ""] + table(
+        ["load", "server", "IOPS", "MiB/s", "p50 µs", "p99 µs", "CPU µs/IO", "vs tgt"], rows)
+
+
 def client_tables(report):
     servers = list(dict.fromkeys(s for r in report.values() for s in r))
     rows = []
@@ -131,6 +138,8 @@ def page(report, folder, link):
     for section, make in (("start", start), ("idle", idle), ("fair", fair), ("lio", kernel_target)):
         if report.get(section):
             body += make(report[section], goals)
+    if report.get("cold"):
+        body += cold(report["cold"])
     if report.get("clients"):
         body += client_tables(report["clients"])
     body += sweeps(report.get("sweeps", {}), folder, link)

@@ -77,7 +77,7 @@ class TgtLike(Server):
     def __init__(self, daemon, admin, image, control):
         self.control, self.daemon = control, daemon
         self.launch([daemon, "-f", "-C", str(control), "--iscsi", f"portal=127.0.0.1:{self.port}"])
-        tgtadm = admin + ["-C", str(control), "--lld", "iscsi"]
+        self.tgtadm = tgtadm = admin + ["-C", str(control), "--lld", "iscsi"]
         deadline = time.time() + 5
         while subprocess.run(tgtadm + ["--mode", "target", "--op", "show"], capture_output=True).returncode != 0:
             if time.time() > deadline:
@@ -90,6 +90,8 @@ class TgtLike(Server):
         for key in ("HeaderDigest", "DataDigest"):        # let the initiator choose
             subprocess.run(tgtadm + ["--mode", "target", "--op", "update", "--tid", "1", "--name", key, "--value", "CRC32C,None"], check=True)
 
+    def add_unit(self, lun, image):
+        subprocess.run(self.tgtadm + ["--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", str(lun), "-b", image], check=True)
 
     def again(self, port):
         return [self.daemon, "-f", "-C", str(self.control + 50), "--iscsi", f"portal=127.0.0.1:{port}"]
