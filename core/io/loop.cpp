@@ -151,11 +151,12 @@ int Loop::wait(epoll_event* events, int most, int limit_ms) {
         if (n == 0) ::sched_yield();            // who looks for work takes nobody's time who has some
         now = clock_us();
     }
+    const uint64_t looked = now - begin;
     if (n == 0) {
         n = ::epoll_wait(epoll_.get(), events, most, limit_ms);
         now = clock_us();
     }
-    window_.waited(now - begin);
+    window_.waited(looked, now - begin, now);
     return n;
 }
 

@@ -9,38 +9,48 @@
 using iscsi::io::Loop;
 using iscsi::io::PollWindow;
 
-TEST_CASE("a window opens while work comes soon, step by step up to its limit") {
+TEST_CASE("a window opens while work comes soon") {
     PollWindow window(100);
     CHECK(window.us() == 0);
-    window.waited(60);
-    CHECK(window.us() == 10);
-    for (unsigned want : {20u, 40u, 80u}) {
-        window.waited(want);            // longer than it looked, short enough to be worth looking
-        CHECK(window.us() == want);
-    }
-    window.waited(60);                  // found within the window
-    CHECK(window.us() == 80);
-    window.waited(81);
+    window.waited(0, 101, 1000);
+    CHECK(window.us() == 0);
+    window.waited(0, 100, 2000);
     CHECK(window.us() == 100);
-    window.waited(100);
+    for (uint64_t us : {1u, 99u, 100u}) {
+        window.waited(us, us, 3000);            // found
+        CHECK(window.us() == 100);
+    }
+}
+
+TEST_CASE("what was looked for in vain is paid for by sleeping at once for 20 times as long") {
+    PollWindow window(100);
+    window.waited(0, 50, 1'000);
+    REQUIRE(window.us() == 100);
+    window.waited(100, 5'000, 10'000);
+    CHECK(window.us() == 0);
+    window.waited(0, 50, 11'999);
+    CHECK(window.us() == 0);
+    window.waited(0, 50, 12'000);
     CHECK(window.us() == 100);
 }
 
-TEST_CASE("one long wait closes a window") {
+TEST_CASE("a look that took longer than the window was somebody else's time") {
     PollWindow window(100);
-    for (int i = 0; i < 5; i++) window.waited(100);
+    window.waited(0, 50, 1'000);
     REQUIRE(window.us() == 100);
-    window.waited(101);
+    window.waited(3'000, 3'000, 10'000);        // found at the end of it
     CHECK(window.us() == 0);
-    window.waited(uint64_t(-1));
+    window.waited(0, 50, 69'999);
     CHECK(window.us() == 0);
+    window.waited(0, 50, 70'000);
+    CHECK(window.us() == 100);
 }
 
 TEST_CASE("a window of 0 stays shut") {
     PollWindow window;
-    window.waited(0);
-    window.waited(1);
     CHECK_FALSE(window.enabled());
+    window.waited(0, 0, 0);
+    window.waited(0, 1, 1);
     CHECK(window.us() == 0);
 }
 
