@@ -4,12 +4,13 @@ links of build/iscsi), in mount, network, pid and host name spaces of their own,
 golden/NAME.txt, which was recorded with tgt 1.0.85. A command that may differ is named, with the reason and what we print
 instead, in accepted/NAME.txt (or accepted/all.txt). Needs root and libiscsi. Last line: N passed, N failed.
 
-Steps: `! cmd` runs unseen, `& NAME cmd` starts in the background, `% NAME` ends it, `~ SECONDS` waits, `> NAME text` writes to a
-background program, `< FILE` shows a file, `# text` and `@ text` are for the reader, `LOG on|off` is of the recorder; the rest are
-commands that count. accepted/*.txt: `## reason`, then `$ command` as in the transcript (`$2 command`: its second time only) with
-the lines expected; `~ regex` stands for a line, `*` for any number of lines. Instead of lines, `= sorted` means tgt's in any order,
-`= s/regex/text/` tgt's after that change. --record writes golden/NAME.txt anew: for programs of
-tgt itself only (--bin with an empty directory)."""
+Steps: `! cmd` runs unseen, `? cmd` waits until it succeeds, `& NAME cmd` starts in the background and waits for it (a tgtd answers,
+a qemu-io has logged in and prompts), `% NAME` ends it, `> NAME text` writes to a background program (and waits for a qemu-io to prompt
+again), `< FILE` shows a file, `# text` and `@ text` are for the reader, `LOG on|off` is of the recorder; the rest are commands that
+count. accepted/*.txt: `## reason`, then `$ command` as in the transcript (`$2 command`: its second time only) with the lines
+expected; `~ regex` stands for a line, `*` for any number of lines. Instead of lines, `= sorted` means tgt's in any order,
+`= s/regex/text/` tgt's after that change. --record writes golden/NAME.txt anew: for programs of tgt itself only (--bin with an
+empty directory)."""
 import difflib, os, re, signal, subprocess, sys, time
 
 here = os.path.dirname(os.path.realpath(__file__))
@@ -94,12 +95,34 @@ def as_accepted(rule, golden, actual):
     return expected == actual
 
 
+PATIENCE_S = 20         # for what a step waits for; far above what it takes
+
+
+def wait_until(what, done):
+    end = time.monotonic() + PATIENCE_S
+    while not done():
+        if time.monotonic() > end:
+            sys.exit('waited in vain: ' + what)
+        time.sleep(0.01)
+
+
+def settled():
+    """Whether the servers have heard of every connection that its client has ended."""
+    rows = [line.split() for family in ('tcp', 'tcp6') for line in open('/proc/net/' + family).readlines()[1:]]
+    port = lambda row: row[1].rpartition(':')[2]
+    served = {port(row) for row in rows if row[3] == '0A'}              # LISTEN
+    return not any(row[3] == '08' and port(row) in served for row in rows)      # CLOSE-WAIT
+
+
 class Runner:
     def __init__(self):
         self.background = {}
 
     def shell(self, command, **more):
         return subprocess.run(['bash', '-c', command], stdin=subprocess.DEVNULL, **more)
+
+    def succeeds(self, command):
+        return self.shell(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def command(self, line):
         try:
@@ -116,10 +139,21 @@ class Runner:
         code = p.returncode if p.returncode >= 0 else 128 - p.returncode
         return lines + ['[exit %d]' % code]
 
+    def output(self, name):
+        return '/run/rec/bg-%s.out' % name
+
+    def prompts(self, name):
+        return open(self.output(name)).read().count('qemu-io> ')
+
     def start(self, name, command):
-        out = open('/run/rec/bg-%s.out' % name, 'a')
-        self.background[name] = subprocess.Popen(['bash', '-c', 'exec ' + command], stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
-        time.sleep(0.8)
+        out = open(self.output(name), 'w')
+        p = self.background[name] = subprocess.Popen(['bash', '-c', 'exec ' + command], stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
+        started = {
+            'tgtd': lambda: self.succeeds('tgtadm --mode sys --op show'),
+            'qemu-io': lambda: self.prompts(name) > 0,
+        }.get(command.split()[0])               # of others the next step asks what it needs
+        if started:
+            wait_until('%s starts' % name, lambda: p.poll() is not None or started())
 
     def end(self, name):
         p = self.background.pop(name)
@@ -129,7 +163,7 @@ class Runner:
         except subprocess.TimeoutExpired:
             p.kill()
             p.wait()
-        time.sleep(0.2)
+        wait_until('the end of connections after ' + name, settled)
 
     def run(self, steps):
         """Yields (command, lines) for each command that counts."""
@@ -155,11 +189,13 @@ class Runner:
                 self.shell(line[2:])
             elif kind == '> ':
                 _, name, text = line.split(' ', 2)
-                pipe = self.background[name].stdin
+                pipe, before = self.background[name].stdin, self.prompts(name)
                 pipe.write((text + '\n').encode())
                 pipe.flush()
-            elif line[0] == '~':
-                time.sleep(float(line[1:]))
+                if before:                      # of a qemu-io: it prompts again when it is done
+                    wait_until(line, lambda: self.prompts(name) > before)
+            elif kind == '? ':
+                wait_until(line, lambda: self.succeeds(line[2:]))
             elif kind == '& ':
                 _, name, command = line.split(' ', 2)
                 self.start(name, command)
@@ -169,7 +205,7 @@ class Runner:
                 if line[0] == '<':
                     line = 'cat ' + line[1:].strip()
                 yield line, self.command(line)
-                time.sleep(0.02)
+                wait_until('the end of connections after ' + line, settled)
         for p in self.background.values():
             p.kill()
 
@@ -226,6 +262,8 @@ cp -a /tmp/etctgt.$$/. /etc/tgt/ 2>/dev/null; rm -rf /tmp/etctgt.$$
 [ -e /etc/tgt/targets.conf ] || { mkdir -p /etc/tgt/conf.d; echo 'include /etc/tgt/conf.d/*.conf' > /etc/tgt/targets.conf; }
 "$1/iscsi" --install -s /run/bin 2>/dev/null || cp -a "$1/." /run/bin/
 [ -x "$2" ] && cp "$2" /run/bin/cdb
+# up N: when the tgtd of control port N answers
+printf '%s\n' '#!/bin/sh' 'n=400; until tgtadm -C $1 --mode sys --op show > /dev/null 2>&1; do n=$((n-1)); [ $n -gt 0 ] || exit 1; sleep 0.05; done' > /run/bin/up; chmod 755 /run/bin/up
 export TOOLS=$(dirname "$3") T=iscsi://127.0.0.1/iqn.2001-04.com.example:disk1 PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TZ=UTC
 unset TGT_IPC_SOCKET NOTIFY_SOCKET; cd /srv
 exec python3 "$3" --inside "$4" $5
