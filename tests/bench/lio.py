@@ -6,6 +6,7 @@ Started by scripts/bench.sh --lio.
 A figure is all that happens in the guest per I/O: client, server, kernel; the roof's rows show what the client and TCP alone take.
 """
 import argparse, json, os, re, shutil, statistics, subprocess, sys, tempfile
+from servers import istgt_conf
 
 CELLS = [       # name, load arguments, asked of us against LIO
     ("4 KiB random read, depth 32", "--bs 4096 --depth 32", 2.0),
@@ -21,40 +22,6 @@ FAIR = [        # name, load arguments, those of the stream beside it
     ("4 KiB random read, depth 1, beside 1 MiB reads at depth 32", "--bs 4096 --depth 1", "--bs 1048576 --depth 32 --seq"),
 ]
 LONG = 10       # a cell of 1 MiB runs this much longer
-ISTGT = """[Global]
-  NodeBase "iqn.2001-04.com.example"
-  PidFile /run/istgt.pid
-  AuthFile /run/istgt.auth
-  MediaDirectory /srv
-  LogFacility "local7"
-  Timeout 30
-  NopInInterval 20
-  DiscoveryAuthMethod None
-  MaxSessions 32
-  MaxConnections 4
-  MaxOutstandingR2T 16
-  FirstBurstLength 262144
-  MaxBurstLength 1048576
-  MaxRecvDataSegmentLength 262144
-[UnitControl]
-  AuthMethod None
-  AuthGroup None
-  Portal UC1 127.0.0.1:3275
-  Netmask 127.0.0.1
-[PortalGroup1]
-  Portal DA1 127.0.0.1:3265
-[InitiatorGroup1]
-  InitiatorName "ALL"
-  Netmask ALL
-[LogicalUnit1]
-  TargetName bench
-  Mapping PortalGroup1 InitiatorGroup1
-  AuthMethod None
-  UseDigest Auto
-  UnitType Disk
-  QueueDepth 64
-  LUN0 Storage /srv/disk.img Auto
-"""
 
 
 def cells_asked(o):
@@ -73,7 +40,7 @@ def overlay(o, cells, at):
     vm = os.path.join(o.top, "tests/e2e/vm")
     subprocess.run([os.path.join(vm, "addbin.sh"), at, "/usr/sbin/tgtd", "/usr/sbin/tgtadm"] + (["/usr/sbin/istgt"] if "istgt" in o.servers else []), check=True)
     with open(os.path.join(at, "etc/istgt.conf"), "w") as f:
-        f.write(ISTGT)
+        f.write(istgt_conf("/run/istgt.pid", "/run/istgt.auth", "/srv", "/srv/disk.img", 3265, 32))
     open(os.path.join(at, "etc/istgt.auth"), "w").close()
     with open(os.path.join(at, "etc/lio.cells"), "w") as f:
         f.writelines(f"{name}|{args} --seconds {o.seconds * LONG:.3f}|{stream}\n" for name, args, stream in FAIR if not o.check and re.search(o.only, name))

@@ -121,27 +121,17 @@ class Tgt(TgtLike):
         TgtLike.__init__(self, "/usr/sbin/tgtd", ["/usr/sbin/tgtadm"], image, 2)
 
 
-class Istgt(Server):
-    name, port, lun = "istgt", 3263, 0
-    many = 4             # a login takes it a second
-    target = "iqn.2001-04.com.example:bench"
-
-    def __init__(self, work, image):
-        d = os.path.join(work, "istgt")
-        os.makedirs(d, exist_ok=True)
-        with open(os.path.join(d, "auth.conf"), "w") as f:
-            os.chmod(f.name, 0o600)
-        with open(os.path.join(d, "istgt.conf"), "w") as f:
-            f.write(f"""[Global]
+def istgt_conf(pid, auth, media, image, port, sessions):
+    return f"""[Global]
   NodeBase "iqn.2001-04.com.example"
-  PidFile {d}/pid
-  AuthFile {d}/auth.conf
-  MediaDirectory {d}
+  PidFile {pid}
+  AuthFile {auth}
+  MediaDirectory {media}
   LogFacility "local7"
   Timeout 30
   NopInInterval 20
   DiscoveryAuthMethod None
-  MaxSessions 2048
+  MaxSessions {sessions}
   MaxConnections 4
   MaxOutstandingR2T 16
   FirstBurstLength 262144
@@ -150,10 +140,10 @@ class Istgt(Server):
 [UnitControl]
   AuthMethod None
   AuthGroup None
-  Portal UC1 127.0.0.1:3273
+  Portal UC1 127.0.0.1:{port + 10}
   Netmask 127.0.0.1
 [PortalGroup1]
-  Portal DA1 127.0.0.1:{self.port}
+  Portal DA1 127.0.0.1:{port}
 [InitiatorGroup1]
   InitiatorName "ALL"
   Netmask ALL
@@ -165,7 +155,21 @@ class Istgt(Server):
   UnitType Disk
   QueueDepth 64
   LUN0 Storage {image} Auto
-""")
+"""
+
+
+class Istgt(Server):
+    name, port, lun = "istgt", 3263, 0
+    many = 4             # a login takes it a second
+    target = "iqn.2001-04.com.example:bench"
+
+    def __init__(self, work, image):
+        d = os.path.join(work, "istgt")
+        os.makedirs(d, exist_ok=True)
+        with open(os.path.join(d, "auth.conf"), "w") as f:
+            os.chmod(f.name, 0o600)
+        with open(os.path.join(d, "istgt.conf"), "w") as f:
+            f.write(istgt_conf(f"{d}/pid", f"{d}/auth.conf", d, image, self.port, 2048))
         self.launch(["istgt", "-D", "-c", f.name])
 
 

@@ -1,37 +1,29 @@
 #!/usr/bin/env python3
 """bad_targets.py FIRST-PORT : targets that break RFC 7143, one way each, on ports in a row. Prints `PORT NAME` lines, then serves."""
 import os, socket, struct, sys, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from pdu import LOGIN_RESPONSE, REJECT, TEXT_RESPONSE, data_of, padding, read_pdu
 
 IQN = "iqn.2001-04.com.example:hostile"
 first = int(sys.argv[1])
 
-def read_exactly(s, n):
-    out = b""
-    while len(out) < n:
-        piece = s.recv(n - len(out))
-        if not piece:
-            raise OSError("end")
-        out += piece
-    return out
-
-def read_pdu(s):
-    head = read_exactly(s, 48)
-    length = int.from_bytes(head[5:8], "big")
-    return head, read_exactly(s, head[4] * 4 + (length + 3) // 4 * 4)[head[4] * 4:][:length]
+def read_request(s):
+    head, rest = read_pdu(s)
+    return head, data_of(head, rest)
 
 def send(s, head, data=b"", length=None):
     head = bytearray(head)
     head[5:8] = (len(data) if length is None else length).to_bytes(3, "big")
-    s.sendall(bytes(head) + data + bytes(-len(data) % 4))
+    s.sendall(bytes(head) + data + padding(data))
 
 def login_response(request, flags, stat_sn, status=0, tsih=1):
     isid, cmd_sn = request[8:14], struct.unpack_from(">I", request, 24)[0]
-    return struct.pack(">BBBBBBH6sHIIIIIHHQ", 0x23, flags, 0, 0, 0, 0, 0, isid, tsih, struct.unpack_from(">I", request, 16)[0], 0,
+    return struct.pack(">BBBBBBH6sHIIIIIHHQ", LOGIN_RESPONSE, flags, 0, 0, 0, 0, 0, isid, tsih, struct.unpack_from(">I", request, 16)[0], 0,
                        stat_sn, cmd_sn, cmd_sn + 32, status, 0, 0)
 
 def text_response(request, flags, stat_sn, ttt):
     cmd_sn = struct.unpack_from(">I", request, 24)[0]
-    return struct.pack(">BBHIQIIIII12x", 0x24, flags, 0, 0, 0, struct.unpack_from(">I", request, 16)[0], ttt, stat_sn, cmd_sn + 1, cmd_sn + 33)
+    return struct.pack(">BBHIQIIIII12x", TEXT_RESPONSE, flags, 0, 0, 0, struct.unpack_from(">I", request, 16)[0], ttt, stat_sn, cmd_sn + 1, cmd_sn + 33)
 
 def answers(data):
     out = []
@@ -51,7 +43,7 @@ def answers(data):
 def log_in(s):
     stat_sn = 0
     while True:
-        request, data = read_pdu(s)
+        request, data = read_request(s)
         send(s, login_response(request, request[1], stat_sn), answers(data))
         stat_sn += 1
         if request[1] & 0x83 == 0x83:
@@ -65,68 +57,68 @@ def silence(s):
     time.sleep(600)
 
 def trickle(s):
-    request, data = read_pdu(s)
+    request, data = read_request(s)
     for byte in login_response(request, request[1], 0):
         s.sendall(bytes([byte]))
         time.sleep(1)
 
 def hangs_up(s):
-    read_pdu(s)
+    read_request(s)
 
 def endless_login(s):
     stat_sn = 0
     while True:
-        request, _ = read_pdu(s)
+        request, _ = read_request(s)
         send(s, login_response(request, 0x44 if request[1] & 0x0c else 0x40, stat_sn), b"X-com.example.k%d=" % stat_sn + b"x" * 8000)
         stat_sn += 1
 
 def never_done(s):                      # answers every request, never agrees to go on
     stat_sn = 0
     while True:
-        request, _ = read_pdu(s)
+        request, _ = read_request(s)
         send(s, login_response(request, request[1] & 0x0c, stat_sn))
         stat_sn += 1
 
 def long_login(s):
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     send(s, login_response(request, request[1], 0), b"A=" + b"x" * 0xfffff0)
     time.sleep(60)
 
 def lying_length(s):                    # promises more than it sends
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     send(s, login_response(request, request[1], 0), b"A=b\0", 8000)
     time.sleep(60)
 
 def additional_header(s):
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     head = bytearray(login_response(request, request[1], 0))
     head[4] = 255
     send(s, head, os.urandom(255 * 4))
     time.sleep(60)
 
 def other_opcode(s):
-    request, _ = read_pdu(s)
-    send(s, bytes([0x3f]) + login_response(request, request[1], 0)[1:])
+    request, _ = read_request(s)
+    send(s, bytes([REJECT]) + login_response(request, request[1], 0)[1:])
     time.sleep(60)
 
 def unasked_stage(s):
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     send(s, login_response(request, 0x87 | request[1] & 0x0c, 0, tsih=0))
     time.sleep(60)
 
 def no_text(s):                         # a data segment that is no KEY=VALUE
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     send(s, login_response(request, request[1], 0), os.urandom(500))
     time.sleep(60)
 
 def unknown_status(s):
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     send(s, login_response(request, 0, 0, 0x0e77))
     time.sleep(60)
 
 def redirect(to):
     def run(s):
-        request, _ = read_pdu(s)
+        request, _ = read_request(s)
         send(s, login_response(request, 0, 0, 0x0101), b"TargetAddress=%s\0" % to.encode() if to is not None else b"")
         time.sleep(5)
     return run
@@ -137,7 +129,7 @@ def in_a_circle(s):
 def endless_targets(s):
     stat_sn, n = log_in(s), 0
     while True:
-        request, _ = read_pdu(s)
+        request, _ = read_request(s)
         data = b""
         while len(data) < 7900:
             data += b"TargetName=%s:%d\0" % (IQN.encode(), n)
@@ -148,20 +140,20 @@ def endless_targets(s):
 def endless_text(s):                    # one key without end
     stat_sn = log_in(s)
     while True:
-        request, _ = read_pdu(s)
+        request, _ = read_request(s)
         send(s, text_response(request, 0x40, stat_sn, 7), b"x" * 8000)
         stat_sn += 1
 
 def flood_of_text(s):                   # does not wait to be asked
     stat_sn = log_in(s)
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     while True:
         send(s, text_response(request, 0x40, stat_sn, 7), b"x" * 8000)
         stat_sn += 1
 
 def bad_names(s):
     stat_sn = log_in(s)
-    request, _ = read_pdu(s)
+    request, _ = read_request(s)
     names = ["../../../../tmp/evil", "iqn.2001-04.com.example:a/../../b", "iqn.2001-04.com.example:a\nb", "iqn.2001-04.com.example:" + "x" * 300,
              "", "eui.02", "naa.zz", IQN + ":good"]
     send(s, text_response(request, 0x80, stat_sn, 0xffffffff),
@@ -171,13 +163,13 @@ def bad_names(s):
 def junk_after_login(s):
     log_in(s)
     while True:
-        request, data = read_pdu(s)
+        request, data = read_request(s)
         s.sendall(os.urandom(48 * 20))
 
 def dead_after_login(s):
     log_in(s)
     while True:
-        read_pdu(s)
+        read_request(s)
 
 kinds = [garbage, silence, trickle, hangs_up, endless_login, never_done, long_login, lying_length, additional_header, other_opcode,
          unasked_stage, no_text, unknown_status, in_a_circle, redirect("%s:%d" % ("192.0.2.10", first + 15)), redirect("192.0.2.10:%d" % (first + 14)),

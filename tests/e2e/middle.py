@@ -8,24 +8,12 @@ One line to CONTROL-PORT asks, one line answers:
   async EVENT P1 P2 P3 [close] [HEX]    an Asynchronous Message (RFC 7143 11.9) with data segment HEX to the newest connection;
                                         close: and then cut it
 """
-import socket, struct, sys, threading, time
+import os, socket, struct, sys, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from pdu import ASYNC, DATA_IN, LOGOUT, NONE, R2T, opcode, padding, read_pdu
 
 links, logouts, closed_at, gap = [], 0, None, -1.0
 lock = threading.Lock()
-
-def read_exactly(s, n):
-    out = b""
-    while len(out) < n:
-        piece = s.recv(n - len(out))
-        if not piece:
-            raise OSError("end")
-        out += piece
-    return out
-
-def read_pdu(s):
-    head = read_exactly(s, 48)
-    rest = head[4] * 4 + (int.from_bytes(head[5:8], "big") + 3) // 4 * 4
-    return bytearray(head), read_exactly(s, rest)
 
 class Link:
     def __init__(self, initiator, target):
@@ -52,7 +40,7 @@ class Link:
         global logouts
         while True:
             head, rest = read_pdu(self.initiator)
-            if head[0] & 0x3f == 0x06:
+            if opcode(head) == LOGOUT:
                 with lock:
                     logouts += 1
             with self.lock:
@@ -64,10 +52,10 @@ class Link:
         while True:
             head, rest = read_pdu(self.target)
             with self.lock:
-                if head[0] & 0x3f != 0x25 or head[1] & 1:
+                if opcode(head) != DATA_IN or head[1] & 1:
                     sn = (struct.unpack_from(">I", head, 24)[0] + self.shift) & 0xffffffff
                     struct.pack_into(">I", head, 24, sn)
-                    if head[0] & 0x3f != 0x31 and head[16:20] != b"\xff\xff\xff\xff":
+                    if opcode(head) != R2T and head[16:20] != b"\xff\xff\xff\xff":
                         self.stat_sn = sn
                 self.exp_cmd_sn, self.max_cmd_sn = struct.unpack_from(">II", head, 28)
                 self.initiator.sendall(bytes(head) + rest)
@@ -76,9 +64,9 @@ class Link:
         with self.lock:
             self.shift += 1
             self.stat_sn = (self.stat_sn + 1) & 0xffffffff
-            head = struct.pack(">BBHI8xIIIIIBBHHH4x", 0x32, 0x80, 0, len(data), 0xffffffff, 0, self.stat_sn, self.exp_cmd_sn,
+            head = struct.pack(">BBHI8xIIIIIBBHHH4x", ASYNC, 0x80, 0, len(data), NONE, 0, self.stat_sn, self.exp_cmd_sn,
                                self.max_cmd_sn, event, 0, p1, p2, p3)
-            self.initiator.sendall(head + data + bytes(-len(data) % 4))
+            self.initiator.sendall(head + data + padding(data))
 
 def accept(port, upstream):
     global closed_at, gap

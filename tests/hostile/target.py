@@ -4,11 +4,10 @@
 They read PDUs of an initiator and answer as the mode wishes.
 """
 import asyncio, os, struct, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from pdu import (ASYNC, COMMAND, DATA_IN, DATA_OUT, LOGIN, LOGIN_RESPONSE, LOGOUT, LOGOUT_RESPONSE, NONE, NOP_IN, NOP_OUT, R2T, REJECT, RESPONSE,
+                 TEXT, TEXT_RESPONSE, TMF, TMF_RESPONSE, opcode, padding)
 
-NOP_OUT, COMMAND, TMF, LOGIN, TEXT, DATA_OUT, LOGOUT = 0, 1, 2, 3, 4, 5, 6
-NOP_IN, RESPONSE, TMF_RESPONSE, LOGIN_RESPONSE, TEXT_RESPONSE, DATA_IN, LOGOUT_RESPONSE, R2T, ASYNC, REJECT = \
-    0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x31, 0x32, 0x3f
-NONE = 0xffffffff
 KEYS = ("InitialR2T=Yes\0ImmediateData=No\0MaxBurstLength=262144\0FirstBurstLength=65536\0MaxOutstandingR2T=1\0"
         "MaxRecvDataSegmentLength=65536\0DefaultTime2Wait=0\0")
 IQN = "iqn.2001-04.com.example:hostile"
@@ -40,7 +39,7 @@ class Session:
         if self.digested:
             header += crc(header)
         if data:
-            padded = data + b"\0" * (-len(data) % 4)
+            padded = data + padding(data)
             data = padded + (crc(padded) if self.digested else b"")
         return header + data
 
@@ -67,7 +66,7 @@ class Session:
         await self.accepted()
         while True:
             h, data = await self.read()
-            op, itt = h[0] & 0x3f, int.from_bytes(h[16:20], "big")
+            op, itt = opcode(h), int.from_bytes(h[16:20], "big")
             if op == COMMAND:
                 self.exp_cmd_sn = int.from_bytes(h[24:28], "big") + 1
             await {LOGIN: self.login, COMMAND: self.command, TEXT: self.text, NOP_OUT: self.nop, TMF: self.tmf, LOGOUT: self.logout,
@@ -89,7 +88,7 @@ class Session:
             text = f"TargetAddress={address}\0".encode()
         words = [0] + self.numbers() + [status << 16, 0, 0]
         raw = self.header(LOGIN_RESPONSE, h[1] if flags is None else flags, itt, words[:7], length=len(text), lun=h[8:14] + b"\0\1")
-        await self.send(raw + text + b"\0" * (-len(text) % 4))
+        await self.send(raw + text + padding(text))
 
     async def up(self):
         pass
