@@ -8,7 +8,7 @@ One line to CONTROL-PORT asks, one line answers:
   async EVENT P1 P2 P3 [close] [HEX]    an Asynchronous Message (RFC 7143 11.9) with data segment HEX to the newest connection;
                                         close: and then cut it
 """
-import os, socket, struct, sys, threading, time
+import fcntl, os, socket, struct, sys, termios, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
 from pdu import ASYNC, DATA_IN, LOGOUT, NONE, R2T, opcode, padding, read_pdu
 
@@ -68,6 +68,10 @@ class Link:
                                self.max_cmd_sn, event, 0, p1, p2, p3)
             self.initiator.sendall(head + data + padding(data))
 
+def unsent(s):
+    """Bytes that the other side has not acknowledged (SIOCOUTQ)."""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
+
 def accept(port, upstream):
     global closed_at, gap
     listener = socket.create_server(("", port))
@@ -102,7 +106,8 @@ def control(port):
                 link.inject(*map(int, words[1:5]), data)
                 if "close" in words:
                     closed_at = time.monotonic()
-                    time.sleep(0.05)
+                    while unsent(link.initiator):
+                        time.sleep(0.001)
                     link.close()
                 answer = "done"
         client.sendall(answer.encode() + b"\n")

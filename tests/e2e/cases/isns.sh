@@ -9,7 +9,7 @@ ESIMaxInterval = 1
 ESIRetries = 3
 C
 mkdir isns
-isnsd -f -c "$PWD/isnsd.conf" > "$E2E_LOG/isnsd.log" 2>&1 &
+isnsd -f -d esi -c "$PWD/isnsd.conf" > "$E2E_LOG/isnsd.log" 2>&1 &
 try 10 listening 3205 || { fail "isnsd does not listen"; return; }
 target_start
 target_disk disk.img 16M
@@ -32,7 +32,10 @@ target_start
 target_disk disk.img
 "$TGTADM" --lld iscsi --mode sys --op update --name iSNSServerIP -v $PORTAL && "$TGTADM" --lld iscsi --mode sys --op update --name iSNS -v On || fail "set iSNS=On"
 check "a new daemon is registered" try 10 found $IQN
-sleep 6         # more than ESIRetries of ESIMaxInterval: one that does not answer would be gone
-check "and still there after some inquiries" found $IQN
+answers() { grep -c 'Good ESI response' "$E2E_LOG/isnsd.log"; }
+before=$(answers)
+answered() { [ "$(answers)" -ge $((before + 4)) ]; }
+check "it answers more inquiries than ESIRetries" try 20 answered
+check "and is still there" found $IQN
 kill -9 "$TGTD_PID"
 check "a target that died is gone soon" try 30 gone $IQN

@@ -16,8 +16,11 @@ host grow; n=0; until [ "$(cat /sys/block/nbd0/size)" = 393216 ] || [ $n -gt 300
 [ $n -le 300 ] && ok "the device grows with the unit, mounted" || bad "size stays $(cat /sys/block/nbd0/size)"
 want "the new blocks can be written" dd if=/dev/zero of=/dev/nbd0 bs=4k seek=49151 count=1 oflag=direct
 unwanted "detach refuses while it is mounted" iscsi detach /dev/nbd0
+written=$(awk '{ print $5 }' /sys/block/nbd0/stat)
 (dd if=/dev/urandom of=/mnt/b bs=64k count=400 conv=fsync 2>/dev/null; echo $? > /run/dd) & writer=$!
-sleep 0.5; host kill; sleep 3; host start; wait $writer
+under_way() { [ "$(awk '{ print $5 }' /sys/block/nbd0/stat)" -gt $written ]; }
+n=100; until under_way || [ $n = 0 ]; do sleep 0.05; n=$((n-1)); done
+host kill; sleep 3; host start; wait $writer        # an outage of 3 s: attempts to reconnect fail
 [ "$(cat /run/dd)" = 0 ] && ok "a write outlives the target's death" || bad "the write failed"
 sums=$(cd /mnt && sha256sum a b)
 want "umount" umount /mnt

@@ -49,12 +49,14 @@ check "login to all of them: nothing left in the kernel" test -z "$(ls /sys/clas
 iscsiadm -m node -o delete
 
 # ---- sessions with targets that go wrong later
+conn_errors() { dmesg | grep -c 'detected conn error'; }
+conn_errors_beyond() { local n=150; until [ $(conn_errors) -gt $1 ]; do n=$((n-1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
 for name in junk_after_login dead_after_login; do
   port=$(awk "/ $name\$/ { print \$1 }" /etc/targets)
   iscsiadm -m node -T $IQN:$name -p $PORTAL:$port,1 -o new >/dev/null
-  start=$(now); timeout 100 iscsiadm -m node -T $IQN:$name --login > /tmp/l 2>&1; rc=$?
+  errors=$(conn_errors); start=$(now); timeout 100 iscsiadm -m node -T $IQN:$name --login > /tmp/l 2>&1; rc=$?
   check "$name: login ended after $(($(now) - start)) s, exit $rc" test $rc -lt 124
-  sleep 3
+  check "$name: the kernel finds the connection broken" conn_errors_beyond $errors
   start=$(now); timeout 60 iscsiadm -m node -T $IQN:$name --logout > /tmp/l 2>&1; rc=$?
   check "$name: logout ended after $(($(now) - start)) s, exit $rc" test $rc -lt 124
   n=0; while ls /sys/class/iscsi_session | grep -q . && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done

@@ -66,31 +66,35 @@ write() { dd if=/tmp/data of=/dev/sda bs=64k oflag=direct 2>/tmp/w; echo $? > /t
 same() { dd if=/dev/sda bs=64k count=512 iflag=direct 2>/dev/null | cmp - /tmp/data; }
 blank() { dd if=/dev/zero of=/dev/sda bs=64k count=512 oflag=direct 2>/dev/null; }
 finished() { wait $1; check "$2: the write ends well" test "$(cat /tmp/w.rc)" = 0; check "$2: every byte is there" same; }
+writes() { awk '{ print $5 }' /sys/block/sda/stat; }
+begin_write() { local n=1000 from=$(writes); write & w=$!; until [ $(writes) -gt $from ] || [ $n = 0 ]; do n=$((n-1)); sleep 0.01; done; }
 cable() { ip link set eth0 $1; [ $1 = up ] && ip route add default via 10.0.2.2 2>/dev/null; :; }
 
-write & w=$!; sleep 0.1; cable down; sleep 5; cable up
+# (the pauses are how long something is away)
+begin_write; cable down; sleep 5; cable up
 finished $w "cable out for 5 s"
 check "cable out for 5 s: logged in" await LOGGED_IN 15
 
-blank; write & w=$!; sleep 0.1; host kill; sleep 2; host start || bad "target does not start again"
+blank; begin_write; host kill; sleep 2; host start || bad "target does not start again"
 finished $w "target killed and started again"
 
-blank; write & w=$!; sleep 0.1; host freeze; sleep 7; host thaw
+blank; begin_write; host freeze; sleep 7; host thaw
 finished $w "target frozen for 7 s"
 
-blank; write & w=$!; sleep 0.1; kill -9 $(cat /run/iscsid.pid); sleep 0.5; iscsid || bad "iscsid does not start again"
+blank; begin_write; kill -9 $(cat /run/iscsid.pid); sleep 0.5; iscsid || bad "iscsid does not start again"
 finished $w "iscsid killed and started again"
 check "iscsid killed: the new one knows the session" sh -c 'iscsiadm -m session -P 1 | grep -q "Connection State: LOGGED IN"'
 
-blank; write & w=$!; sleep 0.1; kill -9 $(cat /run/iscsid.pid); host kill; sleep 1; iscsid; sleep 1; host start
+blank; begin_write; kill -9 $(cat /run/iscsid.pid); host kill; sleep 1; iscsid; sleep 1; host start
 finished $w "iscsid and target killed"
 
-write & w=$!; sleep 0.1; cable down; wait $w
+begin_write; cable down; wait $w
 check "cable out for long: the write fails" test "$(cat /tmp/w.rc)" != 0
 check "cable out for long: the session is given up" await FREE 5
 cable up
 check "cable back: logged in again" await LOGGED_IN 20
-sleep 1; write; check "cable back: the disk works" same
+n=100; until [ "$(cat /sys/block/sda/device/state)" = running ] || [ $n = 0 ]; do sleep 0.1; n=$((n-1)); done
+write; check "cable back: the disk works" same
 
 mkfs.ext4 -q -F /dev/sda && mount -t ext4 /dev/sda /mnt || bad "mkfs, mount"
 iscsiadm -m node -T $IQN --logout >/tmp/l 2>&1; rc=$?

@@ -6,6 +6,7 @@ bad() { echo "FAIL $*"; tail -n 5 /var/log/messages; exit 1; }
 modprobe iscsi_tcp || bad "modprobe iscsi_tcp"
 syslogd -O /var/log/messages
 until_lines() { local n=150; while [ "$($1 2>/dev/null | wc -l)" != $2 ]; do n=$((n-1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
+until_gone() { local n=150; while pidof $1 > /dev/null; do n=$((n-1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
 iscsiadm -m discoverydb -t st -p $PORTAL -o new > /dev/null || bad "discoverydb -o new"
 iscsiadm -m discoverydb -t st -p $PORTAL -o update -n discovery.sendtargets.use_discoveryd -v Yes -n discovery.sendtargets.discoveryd_poll_inval -v 2 || bad update
 iscsid || bad "iscsid does not start"
@@ -29,8 +30,9 @@ umount /mnt
 host --lld iscsi --mode target --op new --tid 2 -T $IQN-second && host --lld iscsi --mode target --op bind --tid 2 -I ALL || bad "tgtadm new"
 until_lines "iscsiadm -m session" 2 || bad "a target that comes back is not found"; ok "a target that comes back is logged in to"
 iscsiadm -m discoverydb -t st -p $PORTAL -o update -n discovery.sendtargets.use_discoveryd -v No
+# an iscsid that has never polled: nobody logs in again behind the logout
+iscsiadm -k 0; until_gone iscsid || bad "iscsid does not end"; iscsid || bad "iscsid does not start again"
 iscsiadm -m session -u > /dev/null 2>&1 || bad "logout"
-sleep 3
 # records tuned by hand
 tuned() { iscsiadm -m node -T $IQN | grep -c '^node.session.timeo.replacement_timeout = 7$'; }
 iscsiadm -m node -T $IQN -o update -n node.session.timeo.replacement_timeout -v 7
@@ -42,7 +44,7 @@ iscsiadm -m discovery -t st -p $PORTAL --prune > /dev/null || bad "discovery --p
 iscsiadm -m discovery -t st -p $PORTAL > /dev/null || bad "discovery"
 [ "$(tuned)" = 0 ] || bad "plain discovery"; ok "plain discovery makes records anew, as open-iscsi"
 # on demand
-iscsiadm -k 0; sleep 1; [ -z "$(pidof iscsid)" ] || bad "iscsid is still there"
+iscsiadm -k 0; until_gone iscsid || bad "iscsid is still there"
 sed -i 's/^iscsid.startup/#&/' /etc/iscsi/iscsid.conf
 iscsiadm -m node --login > /tmp/l 2>&1 || bad "login with no daemon: $(cat /tmp/l)"
 [ -n "$(pidof iscsid)" ] && ok "a login starts iscsid"

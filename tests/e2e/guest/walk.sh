@@ -26,7 +26,10 @@ logout() {
   wait_gone /sys/block/$DISK 10 || bad "the disk stays after logout"; ok "the disk is gone after logout"
 }
 login
-sleep 1; cat /var/log/messages > /tmp/k; dmesg >> /tmp/k
+# both logs are written behind the events
+logged() { grep -q 'is operational now' /var/log/messages && dmesg | grep -q "\[$DISK\] Attached"; }
+n=50; until logged || [ $n = 0 ]; do sleep 0.1; n=$((n-1)); done
+cat /var/log/messages > /tmp/k; dmesg >> /tmp/k
 has 'is operational now' "iscsid logs that the connection is operational" < /tmp/k
 if [ "$TARGET" != istgt ] && [ "$TARGET" != lio ]; then
   has 'Direct-Access     IET      VIRTUAL-DISK     0001' "the kernel names the disk as tgt's" < /tmp/k
