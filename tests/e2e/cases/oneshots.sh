@@ -20,6 +20,13 @@ refuse "inq of a unit that is not there" $I inq "iscsi://$PORTAL/$IQN/77"
 refuse "inq of a target that is not there" $I inq "iscsi://$PORTAL/iqn.2001-04.com.example:none/1"
 refuse "a port where nobody listens" $I ls "iscsi://$PORTAL:3999"
 refuse "a host that is none" $I ls "iscsi://no.such.host.invalid"
+for tool in ls inq bench cp attach detach boot export doctor top; do
+  "$d/iscsi" $tool --nonsense 2> "$E2E_LOG/last"
+  equal "$tool: a wrong option ends with 2, on one line" "$? $(grep -c "^iscsi $tool: .*; see iscsi $tool --help$" "$E2E_LOG/last") $(wc -l < "$E2E_LOG/last")" "2 1 1"
+done
+echo '<target iqn.2001-04.com.example:open>' > open.conf
+said=$("$d/tgtd" -f -C 9 --config open.conf 2>&1)
+equal "tgtd --config with a mistake: tgt-admin's status, said by tgtd" "$? $said" "255 tgtd: open.conf:1:1: <target> is not closed"
 refuse "bench does not write unasked" $I bench --rw write --time 1 "$URL"
 for mode in randread read; do check "bench $mode" $I bench --rw $mode --time 1 "$URL"; done
 for mode in randwrite write randrw; do check "bench $mode" $I bench --force --rw $mode --time 1 "$URL"; done
