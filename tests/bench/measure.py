@@ -101,6 +101,7 @@ def clients(name, servers, rounds, build):
 class Held:
     """N sessions logged in and idle."""
     def __init__(self, server, load, n):
+        self.server = server
         self.p = subprocess.Popen([load] + server.load_args() + ["--sessions", str(n), "--hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.p.stdout.readline()
         if not line:
@@ -110,7 +111,9 @@ class Held:
     def end(self):
         self.p.stdin.close()
         self.p.wait()
-        time.sleep(0.3)
+        deadline = time.monotonic() + 10
+        while self.server.connections() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def start_and_memory(server, load):
@@ -173,7 +176,7 @@ def fairness(servers, load, rounds, seconds):
             for key, streams in STREAMS.items():
                 base = [load] + s.load_args()
                 others = [subprocess.Popen(["nice", "-n", "10"] + base + a.split() + ["--seconds", str(seconds + 1)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for a in streams]
-                time.sleep(0.3 if streams else 0)
+                time.sleep(0.3 if streams else 0)         # until the streams are in their stride
                 victim = subprocess.run(["timeout", "30"] + base + f"--bs 4096 --depth 1 --warm 0.2 --seconds {seconds}".split(), capture_output=True, text=True)
                 texts = [o.communicate()[0] for o in others]
                 if victim.returncode == 0:

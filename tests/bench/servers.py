@@ -27,7 +27,7 @@ class Server:
             raise SystemExit(f"bench: {' '.join(command)} does not listen")
         finally:
             os.kill(pid, signal.SIGTERM)
-            time.sleep(0.05)
+            time.sleep(0.05)            # what it may take to tidy up; some do not end by SIGTERM
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
@@ -45,6 +45,12 @@ class Server:
                 if self.process.poll() is not None or time.perf_counter() - begin > 10:
                     raise SystemExit(f"bench: {self.name} does not listen: {' '.join(command)}")
                 time.sleep(0.002)
+
+    def connections(self):
+        """Those the server has not ended yet."""
+        rows = (line.split() for family in ("tcp", "tcp6") for line in open("/proc/net/" + family).readlines()[1:])
+        return sum(row[3] in ("01", "08") and int(row[1].rpartition(":")[2], 16) == self.port for row in rows)       # established, CLOSE-WAIT
+
     def cpu_ns(self):
         # the process's CPU clock (clock_getcpuclockid): all threads, those that have ended too
         return time.clock_gettime_ns((~self.process.pid << 3) | 2)
