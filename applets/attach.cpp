@@ -15,6 +15,7 @@
 #include "core/base/file.h"
 #include "core/base/log.h"
 #include "core/base/sizes.h"
+#include "core/initiator/advice.h"
 #include "core/initiator/nbd_server.h"
 #include "core/kernel/modules.h"
 
@@ -113,7 +114,7 @@ private:
     void session_ended(Session&, const SessionEnd& end) override {
         server_->use(nullptr);
         ended_ = true;
-        why_ = end.text;
+        why_ = end.text + advice(end, !config_.login.chap.account.user.empty());
         if (over_ || !up_) return;
         log::error("session ended: %s; I/O fails until it is back", end.text.c_str());
         again_.arm(come_back_ms);

@@ -1,10 +1,12 @@
 // iscsi bench: IOPS, throughput and latency of a logical unit, in fio's terms.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
 #include "applets/applet.h"
+#include "applets/daemon.h"
 #include "applets/initiator_tool.h"
 #include "applets/units.h"
 #include "core/base/json.h"
@@ -23,7 +25,7 @@ constexpr cli::Option options[] = {
     {'b', "bs", cli::Arg::required, "SIZE", "bytes per command (4k)"},
     {'q', "depth", cli::Arg::required, "N", "commands in flight per session (32)"},
     {'s', "sessions", cli::Arg::required, "N", "sessions (1)"},
-    {'t', "time", cli::Arg::required, "SECONDS", "how long to measure (5)"},
+    {'t', "time", cli::Arg::required, "SECONDS", "how long to measure (5); Ctrl-C: end now with the figures so far, exit code 130"},
     {'c', "count", cli::Arg::required, "N", "so many commands instead"},
     {0, "ramp", cli::Arg::required, "SECONDS", "run so long before measuring (0)"},
     {0, "size", cli::Arg::required, "SIZE", "use only so much of the unit, from its start"},
@@ -128,9 +130,23 @@ int bench_main(int argc, char** argv) {
         files.rlim_cur = std::min<rlim_t>(files.rlim_max, sessions + 32);
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
+    auto loop = io::Loop::create();
+    if (!loop) return tool_error(interface, loop.error().text());
+    Result<std::unique_ptr<Signals>> signals = std::unique_ptr<Signals>();
+    bool interrupted = false;
+    plan.loop = loop->get();
+    plan.interrupted = &interrupted;
+    plan.begins = [&] {
+        signals = Signals::create(**loop, [&](int) {
+            if (interrupted) ::_exit(130);      // the second one: at once
+            interrupted = true;
+        });
+    };
     auto result = run_load(plan);
     if (!result) return tool_error(interface, url->text() + ": " + result.error().text());
     const LoadResult& r = *result;
+    const int exit_code = r.interrupted ? 130 : 0;
+    if (r.interrupted && r.count() == 0 && !p.has("json")) return tool_error(interface, "interrupted before anything was measured"), exit_code;
     const double seconds = r.seconds > 0 ? r.seconds : 1e-9;
     const double cpu = r.user_seconds + r.system_seconds, per_io = r.count() ? cpu * 1e6 / double(r.count()) : 0;
     if (p.has("json")) {
@@ -139,19 +155,19 @@ int bench_main(int argc, char** argv) {
         print_side_json("read", r.read, seconds);
         print_side_json("write", r.write, seconds);
         std::printf("\"header_digest\":%s,\"data_digest\":%s,\"login_us\":%llu,\"retries\":%llu,\"client_cpu\":{\"user_s\":%.4f,"
-                    "\"system_s\":%.4f,\"us_per_io\":%.3f}}\n",
+                    "\"system_s\":%.4f,\"us_per_io\":%.3f},\"interrupted\":%s}\n",
                     r.header_digest ? "true" : "false", r.data_digest ? "true" : "false", static_cast<unsigned long long>(r.login_us),
-                    static_cast<unsigned long long>(r.retries), r.user_seconds, r.system_seconds, per_io);
-        return 0;
+                    static_cast<unsigned long long>(r.retries), r.user_seconds, r.system_seconds, per_io, r.interrupted ? "true" : "false");
+        return exit_code;
     }
-    std::printf("%s bs=%u depth=%u sessions=%u %.2f s%s%s\n", mode.c_str(), plan.block, plan.depth, plan.sessions, seconds,
-                r.header_digest ? ", header digest" : "", r.data_digest ? ", data digest" : "");
+    std::printf("%s bs=%u depth=%u sessions=%u %.2f s%s%s%s\n", mode.c_str(), plan.block, plan.depth, plan.sessions, seconds,
+                r.header_digest ? ", header digest" : "", r.data_digest ? ", data digest" : "", r.interrupted ? ", interrupted" : "");
     print_side("read", r.read, seconds);
     print_side("write", r.write, seconds);
     if (plan.sessions > 1) std::printf("  %u logins in %.1f ms\n", plan.sessions, double(r.login_us) / 1000);
     std::printf("  client CPU: %.2f us per I/O, user %.0f %%, system %.0f %%\n", per_io, 100 * r.user_seconds / seconds,
                 100 * r.system_seconds / seconds);
-    return 0;
+    return exit_code;
 }
 
 }  // namespace iscsi::applets

@@ -9,6 +9,7 @@
 #include "applets/applet.h"
 #include "applets/daemon.h"
 #include "applets/initiator_tool.h"
+#include "core/base/file.h"
 #include "core/base/sizes.h"
 #include "core/initiator/copy.h"
 
@@ -120,9 +121,9 @@ int cp_main(int argc, char** argv) {
     const uint64_t begin = io::Loop::clock_ms();
     CopyResult result = copy.run([&](const CopyProgress& progress) { bar.show(progress); });
     bar.clear();
-    const double elapsed = double(io::Loop::clock_ms() - begin) / 1000;
+    const double elapsed = double(std::max<uint64_t>(io::Loop::clock_ms() - begin, 1)) / 1000;
     if (!result.ok) {
-        tool_error(interface, result.error + (plan.state_file.empty() ? "" : "; go on with --resume"));
+        tool_error(interface, result.error + (!plan.state_file.empty() && exists(plan.state_file) ? "; go on with --resume" : ""));
         return result.stopped ? 130 : 1;
     }
     if (p.has("json"))
@@ -132,7 +133,7 @@ int cp_main(int argc, char** argv) {
                     plan.verify ? "true" : "false");
     else if (!p.has("quiet"))
         std::printf("%s copied in %.1f s (%s/s): %s data, %s holes%s\n", brief_size(result.total).c_str(), elapsed,
-                    brief_size(elapsed > 0 ? uint64_t(double(result.total) / elapsed) : 0).c_str(), brief_size(result.data).c_str(),
+                    brief_size(uint64_t(double(result.total) / elapsed)).c_str(), brief_size(result.data).c_str(),
                     brief_size(result.holes).c_str(), plan.verify ? ", verified" : "");
     return 0;
 }

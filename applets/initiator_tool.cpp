@@ -39,7 +39,7 @@ ToolLine tool_line(const cli::Interface& interface, int argc, char** argv, size_
     const auto given = line.parsed.get("initiator-name");
     line.initiator_name = given ? *given : config::initiator_name_here(config::state_directory() + "/initiatorname.iscsi");
     if (!wire::valid_iscsi_name(line.initiator_name)) {
-        std::fprintf(stderr, "%s: '%s' is no iSCSI name (iqn.YYYY-MM.DOMAIN:TEXT)\n", interface.name, line.initiator_name.c_str());
+        std::fprintf(stderr, "%s: '%s' is no iSCSI name: iqn.YYYY-MM.DOMAIN:TEXT, eui. and 16 hex digits, naa. and 16 or 32\n", interface.name, line.initiator_name.c_str());
         line.exit_code = 2;
     }
     return line;
@@ -57,8 +57,8 @@ initiator::SessionConfig session_for(const ToolLine& line, const initiator::Url&
 
 Result<initiator::Url> disk_url(const std::string& text, bool needs_lun) {
     auto url = TRY(initiator::parse_url(text));
-    if (url.target_name.empty()) return Error{0, "URL without a target: append /TARGET/LUN (iscsi ls lists them)", url.text()};
-    if (needs_lun && !url.lun) return Error{0, "URL without a LUN: append /LUN (iscsi ls -s lists them)", url.text()};
+    if (url.target_name.empty()) return Error{0, url.text(), "names no target: append /TARGET/LUN (`iscsi ls` lists them)"};
+    if (needs_lun && !url.lun) return Error{0, url.text(), "names no LUN: append /LUN (`iscsi ls -s` lists them)"};
     return url;
 }
 

@@ -129,7 +129,7 @@ int show_standard(Client& client, const Url& url, bool raw, bool json) {
     auto data = raw_inquiry(client, lun, false, 0);
     auto i = inquiry(client, lun);
     if (!i || !data) return tool_error(interface, url.text() + ": " + (i ? data.error() : i.error()).text());
-    if (i->qualifier() == 3) return tool_error(interface, url.text() + ": no such logical unit; iscsi ls -s lists them");
+    if (i->qualifier() == 3) return tool_error(interface, url.text() + ": no such logical unit; `iscsi ls -s` lists those that are there");
     auto disk = i->device_type() == 0 && i->qualifier() == 0 ? disk_info(client, lun) : Result<DiskInfo>(Error{});
     if (json) {
         std::printf("{\"type\":%s,\"qualifier\":%u,\"removable\":%s,\"version\":%u,\"vendor\":%s,\"product\":%s,\"revision\":%s",

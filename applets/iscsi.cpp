@@ -86,7 +86,11 @@ int run_applet(const Applet& applet, std::vector<std::string> words) {
     std::vector<char*> argv;
     for (auto& w : words) argv.push_back(w.data());
     argv.push_back(nullptr);
-    return applet.run(int(words.size()), argv.data());
+    const int code = applet.run(int(words.size()), argv.data());
+    // The originals do not look; a one-shot whose output nobody got has not succeeded.
+    if (code != 0 || applet.link || (std::fflush(stdout) == 0 && !std::ferror(stdout))) return code;
+    std::fprintf(stderr, "iscsi %s: write to standard output: %s\n", argv[0], errno ? std::strerror(errno) : "failed");
+    return 1;
 }
 
 int refuse(const std::string& why) {

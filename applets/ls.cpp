@@ -8,7 +8,7 @@
 #include "core/base/json.h"
 #include "core/base/sizes.h"
 #include "core/config/records.h"
-#include "core/initiator/discovery.h"
+#include "core/initiator/advice.h"
 #include "core/initiator/remote_lun.h"
 
 namespace iscsi::applets {
@@ -96,7 +96,7 @@ int ls_main(int argc, char** argv) {
     };
     if (line.timeout_ms) settings.timeout_ms = std::min(settings.timeout_ms, line.timeout_ms);
     DiscoveryResult found = discover(settings);
-    if (!found.ok) return tool_error(interface, url->text() + ": " + found.failure.text);
+    if (!found.ok) return tool_error(interface, url->text() + ": " + found.failure.text + advice(found.failure, !url->user.empty()));
 
     int exit_code = 0;
     const char* separator = "";

@@ -142,8 +142,12 @@ void print_rows(const std::vector<TopRow>& rows, bool screen) {
     const time_t now = ::time(nullptr);
     if (tm local{}; ::localtime_r(&now, &local)) std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
     if (screen) std::fputs("\033[H\033[J", stdout);
-    put(std::string(clock) + "  " + number(reads, 0) + " read/s " + number(out / 1e6, 1) + " MB/s, " + number(writes, 0) + " write/s " + number(in / 1e6, 1) + " MB/s");
-    std::puts("");
+    const std::string reading = number(reads, 0) + " read/s " + number(out / 1e6, 1) + " MB/s", writing = number(writes, 0) + " write/s " + number(in / 1e6, 1) + " MB/s";
+    std::string total = std::string(clock) + "  " + reading + ", " + writing;
+    if (total.size() > width) total.erase(0, std::string_view(clock).size() + 2);
+    const bool two = total.size() > width;          // then the second takes the place of the blank one
+    put(two ? reading : total);
+    put(two ? writing : "");
     line([](const Column& c) { return std::string(c.title); }, "INITIATOR");
     for (size_t i = 0; i < limit; i++) line([&](const Column& c) { return c.cell(rows[i]); }, rows[i].initiator);
     if (!screen) std::puts("");

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "core/initiator/advice.h"
+
 namespace iscsi::initiator {
 namespace {
 
@@ -109,14 +111,20 @@ std::string describe(const ScsiRequest& r) {
     return s + code;
 }
 
+std::string explain(const ScsiRequest& r, const std::string& end_text) {
+    std::string s = describe(r) + advice(r);
+    return r.outcome == ScsiRequest::Outcome::lost && !end_text.empty() ? s + ": " + end_text : s;
+}
+
 Result<std::unique_ptr<Client>> Client::connect(const SessionConfig& settings, io::Loop* shared, uint64_t limit_ms) {
     std::unique_ptr<Client> client(new Client);
     if (!shared) client->own_loop_ = TRY(io::Loop::create());
     client->loop_ = shared ? shared : client->own_loop_.get();
     SessionOwner& owner = *client;
+    client->credentials_ = !settings.login.chap.account.user.empty();
     client->session_ = std::make_unique<Session>(*client->loop_, settings, owner);
     if (limit_ms) {
-        client->limit_ = std::make_unique<io::Timer>(*client->loop_, [session = client->session_.get()] { session->abandon("it takes too long"); });
+        client->limit_ = std::make_unique<io::Timer>(*client->loop_, [session = client->session_.get()] { session->expire(); });
         client->limit_->arm(limit_ms);
     }
     client->session_->start();
@@ -136,7 +144,7 @@ Client::~Client() {
 
 void Client::session_ended(Session&, const SessionEnd& end) {
     ended_ = true;
-    end_text_ = end.text;
+    end_text_ = end.text + advice(end, credentials_);
 }
 
 Result<void> Client::execute(ScsiRequest& request, const char* what) {
@@ -154,8 +162,7 @@ Result<void> Client::execute(ScsiRequest& request, const char* what) {
         pause.arm(100);
         while (!waited) loop_->run_once(-1);
     }
-    std::string why = describe(request);
-    if (request.outcome == ScsiRequest::Outcome::lost && !end_text_.empty()) why += ": " + end_text_;
+    const std::string why = explain(request, end_text_);
     return Error{0, what, why};
 }
 

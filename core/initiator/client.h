@@ -14,6 +14,8 @@ SessionConfig session_config(const Url& url, const std::string& initiator_name);
 
 // What became of a request, for people: "CHECK CONDITION, illegal request, asc 24h ascq 00h", "session lost: ...".
 std::string describe(const ScsiRequest& request);
+// That, and what can be done about it. `end_text`: why the session ended, if it did.
+std::string explain(const ScsiRequest& request, const std::string& end_text);
 // Sense key, ASC << 8 | ASCQ of fixed and descriptor sense (SPC-4 4.5); 0 if there is none.
 struct SenseCode { uint8_t key = 0; uint16_t asc = 0; };
 SenseCode sense_code(const ScsiRequest& request);
@@ -33,7 +35,7 @@ public:
     Session& session() { return *session_; }
     io::Loop& loop() { return *loop_; }
     bool ended() const { return ended_; }
-    const std::string& end_text() const { return end_text_; }
+    const std::string& end_text() const { return end_text_; }      // with advice
 
 private:
     Client() = default;
@@ -44,7 +46,7 @@ private:
     io::Loop* loop_ = nullptr;
     std::unique_ptr<io::Timer> limit_;
     std::unique_ptr<Session> session_;
-    bool up_ = false, ended_ = false;
+    bool up_ = false, ended_ = false, credentials_ = false;
     std::string end_text_;
 };
 

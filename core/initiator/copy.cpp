@@ -41,7 +41,7 @@ CopyResult Copy::run(const std::function<void(const CopyProgress&)>& tell) {
     const uint64_t needed = (result_.total + destination_.block() - 1) / destination_.block() * destination_.block();
     if (destination_.size() < (destination_.is_remote() ? needed : result_.total)) {
         result_.error = destination_.name() + " is smaller (" + std::to_string(destination_.size()) + " bytes) than " +
-                        source_.name() + " (" + std::to_string(result_.total) + ")";
+                        source_.name() + " (" + std::to_string(result_.total) + "); take a larger one, or enlarge it";
         return result_;
     }
     if (plan_.resume && !load_state()) return result_;
@@ -297,7 +297,7 @@ void Copy::save_state(uint64_t position) {
 bool Copy::load_state() {
     auto text = read_file(plan_.state_file, 65536);
     if (!text) {
-        result_.error = "cannot resume: " + text.error().text();
+        result_.error = "cannot resume: " + text.error().text() + "; without --resume it begins anew";
         return false;
     }
     const std::string head = "iscsi cp state 1\nsource " + source_.identity() + "\ndestination " + destination_.identity() + "\nposition ";

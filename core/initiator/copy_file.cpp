@@ -174,7 +174,7 @@ private:
 Result<uint64_t> size_of(int fd, const struct stat& st, const std::string& path) {
     if (S_ISREG(st.st_mode)) return uint64_t(st.st_size);
     uint64_t bytes = 0;
-    if (!S_ISBLK(st.st_mode)) return Error{0, "neither a file nor a block device:", path};
+    if (!S_ISBLK(st.st_mode)) return Error{0, path, "is neither a file nor a block device"};
     if (::ioctl(fd, BLKGETSIZE64, &bytes) != 0) return Error{errno, "size of", path};
     return bytes;
 }
@@ -207,7 +207,7 @@ Result<std::unique_ptr<CopySide>> open_file_destination(const std::string& path,
             fresh = true;
         }
     } else if (TRY(size_of(fd.get(), st, path)) < size) {
-        return Error{ENOSPC, "smaller than the source:", path};
+        return Error{0, path, "is smaller than the source; take a larger one"};
     }
     auto side = std::make_unique<FileSide>(std::move(fd), path, st, size, &loop);
     side->fresh_ = fresh;

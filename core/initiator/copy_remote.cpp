@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/initiator/advice.h"
 #include "core/initiator/copy_side.h"
 
 namespace iscsi::initiator {
@@ -133,9 +134,7 @@ private:
             return op.done(op);
         }
         static const char* const names[] = {"read", "write", "write zeros", "flush", "GET LBA STATUS"};
-        std::string why = describe(r);
-        if (r.outcome == ScsiRequest::Outcome::lost && !client_->end_text().empty()) why += ": " + client_->end_text();
-        fail(op, std::string(names[op.kind]) + " at byte " + std::to_string(op.offset) + ": " + why);
+        fail(op, std::string(names[op.kind]) + " at byte " + std::to_string(op.offset) + ": " + explain(r, client_->end_text()));
     }
 
     void succeeded(CopyOp& op, Kind kind) {
@@ -182,7 +181,7 @@ Result<std::unique_ptr<CopySide>> open_remote_side(const Url& url, SessionConfig
     if (!client) return Error{0, url.text() + ": " + client.error().text(), ""};
     auto disk = disk_info(**client, lun_field(*url.lun));
     if (!disk) return Error{0, url.text() + ": " + disk.error().text(), ""};
-    if (write && disk->read_only) return Error{EROFS, "write to", url.text()};
+    if (write && disk->read_only) return Error{0, url.text() + ":", write_protected};
     return std::unique_ptr<CopySide>(std::make_unique<RemoteSide>(std::move(*client), url, *disk));
 }
 

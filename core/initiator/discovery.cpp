@@ -51,7 +51,7 @@ bool parse_send_targets(Bytes text, const std::string& host, uint16_t port, Disc
         std::string_view key = pair.substr(0, equals), value = pair.substr(equals + 1);
         if (key == "TargetName") {
             close_record();
-            skip = !wire::valid_iscsi_name(value);
+            skip = !wire::usable_iscsi_name(value);
             out.ignored += skip;
             name = skip ? std::string() : std::string(value);
             has_address = skip;
@@ -71,7 +71,7 @@ class Discovery::Work final : private Connection::Owner {
 public:
     Work(io::Loop& loop, DiscoverySettings settings, Done done)
         : loop_(loop), settings_(std::move(settings)), done_(std::move(done)), connection_(loop, *this, 32 * 1024, 16),
-          deadline_(loop, [this] { fail(DiscoveryFailure::Kind::timeout, "no answer in time", ETIMEDOUT); }),
+          deadline_(loop, [this] { late(); }),
           deliver_later_(loop, [this] { Done(std::move(done_))(std::move(result_)); }), text_(max_text) {
         settings_.login.offers.discovery = true;
         settings_.login.tsih = 0;
@@ -84,6 +84,7 @@ private:
 
     void look_up(const std::string& host, uint16_t port) {
         phase_ = Phase::reaching;
+        addresses_.clear();
         io::ResolveOptions options;
         options.timeout_ms = settings_.timeout_ms;
         lookup_ = std::make_unique<io::Lookup>(loop_, host, port, options, [this](Result<io::Addresses> found) {
@@ -201,8 +202,15 @@ private:
             address_++;
             return connect_next(error);
         }
-        fail(DiscoveryFailure::Kind::closed, error ? std::string(why) + ": " + std::strerror(error) : why, error);
+        fail(DiscoveryFailure::Kind::closed, during() + (error ? std::string(why) + ": " + std::strerror(error) : why), error);
     }
+
+    void late() {
+        const std::string to = address_ < addresses_.size() ? "connect to " + addresses_[address_].portal() + ": " + std::strerror(ETIMEDOUT)
+                                                            : "resolve " + settings_.host + ": no answer in time";
+        fail(DiscoveryFailure::Kind::timeout, phase_ == Phase::reaching ? to : during() + "no answer in time", ETIMEDOUT);
+    }
+    std::string during() const { return phase_ == Phase::login ? "during login: " : "SendTargets: "; }
 
     void fail(DiscoveryFailure::Kind kind, std::string text, int code = 0) {
         DiscoveryResult result;

@@ -8,6 +8,7 @@
 
 #include "core/base/random.h"
 #include "core/base/sizes.h"
+#include "core/initiator/advice.h"
 #include "core/initiator/remote_lun.h"
 
 namespace iscsi::initiator {
@@ -21,6 +22,7 @@ uint64_t now_ns() {
 
 constexpr uint64_t ask_limit_ms = 60000;                // for what is asked before the load
 constexpr uint64_t grace_ns = 10'000'000'000;           // for commands under way when the time is over
+constexpr uint64_t hurried_grace_ns = 1'000'000'000;    // and when somebody waits for it to end
 
 double seconds(const timeval& t) { return double(t.tv_sec) + double(t.tv_usec) / 1e6; }
 
@@ -88,10 +90,7 @@ private:
     };
     void session_up(Session&) override { up = true; }
     void session_down(Session&, const std::string& text) override { why = text; }
-    void session_ended(Session&, const SessionEnd& end) override {
-        ended = true;
-        why = end.text;
-    }
+    void session_ended(Session&, const SessionEnd& end) override;
     void submit(Slot& slot, uint64_t now);
     void completed(Slot& slot);
     uint64_t random() {                 // xorshift64*
@@ -124,7 +123,7 @@ public:
 private:
     Result<void> prepare();
     Result<void> connect(io::Loop& loop);
-    std::unique_ptr<io::Loop> loop_;                            // outlives the sessions on it, whatever ends the run
+    std::unique_ptr<io::Loop> own_loop_;                        // outlives the sessions on it, whatever ends the run
     std::vector<std::unique_ptr<Stream>> streams_;
 };
 
@@ -139,6 +138,11 @@ Stream::Stream(Load& load, io::Loop& loop, const SessionConfig& config, unsigned
         first_ = 0;
         count_ = load.commands;
     }
+}
+
+void Stream::session_ended(Session&, const SessionEnd& end) {
+    ended = true;
+    why = end.text + advice(end, !load_.plan.session.login.chap.account.user.empty());
 }
 
 void Stream::begin() {
@@ -195,7 +199,7 @@ void Stream::completed(Slot& slot) {
             load_.submitted--;
             return submit(slot, now);
         }
-        if (load_.failure.empty()) load_.failure = (slot.write ? "write: " : "read: ") + describe(r);
+        if (load_.failure.empty()) load_.failure = (slot.write ? "write: " : "read: ") + explain(r, {});
         load_.stopping = true;
         return;
     }
@@ -218,7 +222,7 @@ Result<void> Load::prepare() {
     auto client = TRY(Client::connect(plan.session, nullptr, ask_limit_ms));
     disk = TRY(disk_info(*client, plan.lun));
     if (plan.block % disk.block_size) return Error{0, "block size is no multiple of the unit's", std::to_string(disk.block_size)};
-    if (plan.write_percent > 0 && disk.read_only) return Error{EROFS, "write", ""};
+    if (plan.write_percent > 0 && disk.read_only) return Error{0, write_protected, ""};
     uint64_t range = plan.range ? std::min(plan.range, disk.bytes()) : disk.bytes();
     commands = range / plan.block;
     if (commands == 0) return Error{0, "the unit is smaller than one command", brief_size(range)};
@@ -250,10 +254,12 @@ Result<void> Load::connect(io::Loop& loop) {
 
 Result<LoadResult> Load::run() {
     TRY_VOID(prepare());
-    loop_ = TRY(io::Loop::create());
-    io::Loop* const loop = loop_.get();
+    if (!plan.loop) own_loop_ = TRY(io::Loop::create());
+    io::Loop* const loop = plan.loop ? plan.loop : own_loop_.get();
     loop->set_busy_poll(plan.busy_poll_us);
     TRY_VOID(connect(*loop));
+    if (plan.begins) plan.begins();
+    auto interrupted = [&] { return plan.interrupted && *plan.interrupted; };
     rusage before{}, after{};
     begin_ns = now_ns();
     end_ns = UINT64_MAX;
@@ -261,8 +267,8 @@ Result<LoadResult> Load::run() {
     for (auto& s : streams_) s->begin();
     if (!measuring) {
         const uint64_t ramp_end = begin_ns + plan.ramp_ms * 1000000;
-        while (now_ns() < ramp_end && !stopping) loop->run_once(10);
-        measuring = true;
+        while (now_ns() < ramp_end && !stopping && !interrupted()) loop->run_once(10);
+        measuring = !interrupted();
         begin_ns = now_ns();
     }
     ::getrusage(RUSAGE_SELF, &before);
@@ -274,13 +280,18 @@ Result<LoadResult> Load::run() {
     while (in_flight > 0) {
         loop->run_once(1000);
         const uint64_t now = now_ns();
+        if (!result.interrupted && interrupted()) {
+            result.interrupted = stopping = true;
+            end_ns = std::min(end_ns, now);
+        }
         if (!stopping && now >= end_ns) stopping = true;
         if (stopping && !stopped_ns) stopped_ns = now;
+        if (result.interrupted && now - stopped_ns >= hurried_grace_ns) break;
         if (stopping && now - stopped_ns >= grace_ns) return Error{0, std::to_string(in_flight) + " commands are not answered", ""};
     }
     ::getrusage(RUSAGE_SELF, &after);
     if (!failure.empty()) return Error{0, failure + (ended() && !streams_[0]->why.empty() ? ": " + streams_[0]->why : ""), ""};
-    for (auto& s : streams_) s->session.logout();
+    for (auto& s : streams_) in_flight > 0 ? s->session.abandon("interrupted") : s->session.logout();
     for (auto& s : streams_)
         while (!s->ended) loop->run_once(1000);
     result.seconds = double((plan.count ? last_ns : std::max(last_ns, std::min(end_ns, now_ns()))) - begin_ns) / 1e9;

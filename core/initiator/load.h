@@ -2,6 +2,7 @@
 // loop, with a histogram of latencies. Cheap on the client's side: no copy of what is read, one clock reading per command.
 #pragma once
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,9 @@ struct LoadPlan {
     bool discard = true;                // what is read is not copied out of the socket
     uint64_t seed = 1;
     unsigned busy_poll_us = 0;          // io::Loop::set_busy_poll()
+    io::Loop* loop = nullptr;           // where it runs; null: on one of its own
+    std::function<void()> begins;       // called when everybody is logged in
+    const bool* interrupted = nullptr;  // true: end now, with what there is; set on `loop`
 };
 
 struct LoadResult {
@@ -52,7 +56,7 @@ struct LoadResult {
     double seconds = 0, user_seconds = 0, system_seconds = 0;       // CPU: this process's
     uint64_t login_us = 0;              // all sessions
     uint64_t retries = 0;
-    bool header_digest = false, data_digest = false;
+    bool header_digest = false, data_digest = false, interrupted = false;
     uint64_t count() const { return read.latency.count() + write.latency.count(); }
 };
 

@@ -2,6 +2,8 @@
 #include "core/initiator/session.h"
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 
 #include "core/base/log.h"
@@ -25,6 +27,15 @@ SessionConfig within_limits(SessionConfig s) {
     s.login.offers.discovery = false;
     s.login.tsih = 0;
     return s;
+}
+
+__attribute__((format(printf, 1, 2))) std::string line(const char* format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return text;
 }
 
 }  // namespace
@@ -89,7 +100,7 @@ void Session::connect_next() {
             state_ = State::connecting;
             return step_timer_.arm(settings_.connect_timeout_ms);
         }
-        last_failure_ = {SessionEnd::Kind::connect, started.error().text(), {}};
+        last_failure_ = {SessionEnd::Kind::connect, started.error().text(), {}, started.error().code};
     }
     attempt_failed(last_failure_);
 }
@@ -161,16 +172,16 @@ void Session::enter_full_feature() {
 // ---- losing it
 
 void Session::broken(const char* why, int error) {
-    std::string text = why;
-    if (error) text += std::string(": ") + std::strerror(error);
     if (state_ == State::connecting) {
-        last_failure_ = {SessionEnd::Kind::connect, "connect to " + addresses_[address_].portal() + ": " + (error ? std::strerror(error) : why), {}};
+        last_failure_ = {SessionEnd::Kind::connect, line("connect to %s: %s", addresses_[address_].portal().c_str(), error ? std::strerror(error) : why), {}, error};
         address_++;
         return connect_next();
     }
-    if (state_ == State::login) {
+    const bool in_login = state_ == State::login;
+    const std::string text = line("%s%s%s%s", in_login ? "during login: " : "", why, error ? ": " : "", error ? std::strerror(error) : "");
+    if (in_login) {
         connection_.close();
-        return attempt_failed({SessionEnd::Kind::lost, "during login: " + text, {}});
+        return attempt_failed({SessionEnd::Kind::lost, text, {}, EPROTO});
     }
     lost(text);
 }
@@ -223,7 +234,7 @@ void Session::on_step_timer() {
         return broken("connect", ETIMEDOUT);
     case State::login:
         connection_.close();
-        return attempt_failed({SessionEnd::Kind::lost, "no answer to login in time", {}});
+        return attempt_failed(late());
     case State::waiting: return adopted_ ? end(last_failure_) : resolve();
     case State::up:                             // of a logout
         return logout_wanted_ ? end({SessionEnd::Kind::logout, "", {}}) : lost("the target wished us to log out");
@@ -255,6 +266,18 @@ void Session::fail_requests() {
 }
 
 void Session::abandon(const char* why) { end({SessionEnd::Kind::lost, why, {}}); }
+
+void Session::expire() { end(late()); }
+
+SessionEnd Session::late() const {
+    SessionEnd end;
+    end.kind = SessionEnd::Kind::lost;
+    end.code = ETIMEDOUT;
+    if (state_ == State::connecting) end.text = line("connect to %s: %s", addresses_[address_].portal().c_str(), std::strerror(ETIMEDOUT));
+    else if (state_ == State::resolving) end.text = line("resolve %s: no answer in time", login_host_.c_str());
+    else end.text = state_ == State::login ? "during login: no answer in time" : "no answer in time";
+    return end;
+}
 
 // ---- staying alive
 

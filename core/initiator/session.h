@@ -75,6 +75,7 @@ struct SessionEnd {
     Kind kind = Kind::logout;
     std::string text;                   // one line
     LoginFailure login;                 // valid for Kind::login
+    int code = 0;                       // errno of connect; ETIMEDOUT: no answer; EPROTO: it ended within the login
 };
 
 class Session;
@@ -109,6 +110,8 @@ public:
     void logout();
     // Ends at once.
     void abandon(const char* why);
+    // The same, because it takes too long: says what is not answered.
+    void expire();
 
     bool is_up() const { return state_ == State::up; }
     const nego::Params& params() const { return success_.params; }
@@ -150,6 +153,7 @@ private:
     void end(SessionEnd why);
     void fail_requests();
     void on_step_timer();
+    SessionEnd late() const;
     void on_tick();
     void send_ping();
     void send_logout();

@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view scheme = "iscsi://";
 
 Error bad(std::string_view what, std::string_view value) {
-    return Error{0, std::string(what) + " (iscsi://[user[%password]@]host[:port]/target/lun)", std::string(value.substr(0, 256))};
+    return Error{0, "'" + std::string(value.substr(0, 256)) + "':", std::string(what) + " (iscsi://[user[%password]@]host[:port]/target/lun)"};
 }
 
 int hex_digit(char c) {
@@ -113,7 +113,7 @@ Result<Url> parse_url(std::string_view text, const char* (*environment)(const ch
 
     slash = rest.find('/');
     url.target_name = percent_decode(rest.substr(0, slash));
-    if (!url.target_name.empty() && !wire::valid_iscsi_name(url.target_name)) return bad("no iSCSI name in URL", url.target_name);
+    if (!url.target_name.empty() && !wire::usable_iscsi_name(url.target_name)) return bad("no iSCSI name in URL", url.target_name);
     std::string_view lun = slash == rest.npos ? std::string_view() : rest.substr(slash + 1);
     if (!lun.empty() && lun.back() == '/') lun.remove_suffix(1);
     if (!lun.empty()) {

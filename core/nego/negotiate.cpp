@@ -182,7 +182,7 @@ Verdict Negotiation::take_declaration(const Key& key, std::string_view value) {
     }
     if (value.size() > key.max) return refuse(key, "is too long");
     if (key.rule == Rule::declare_name) {
-        if (!wire::valid_iscsi_name(value)) return refuse(key, "is not an iSCSI name");
+        if (!wire::usable_iscsi_name(value)) return refuse(key, "is not an iSCSI name");
         std::string& name = key.name == "TargetName" ? params_.target_name : params_.initiator_name;
         if (when_ == When::further_login && !name.empty() && name != value)
             return refuse(key, "differs from the session's", LoginStatus::cannot_include);

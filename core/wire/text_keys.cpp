@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "core/base/iscsi_name.h"
+
 namespace iscsi::wire {
 namespace {
 
@@ -218,11 +220,13 @@ bool list_contains(std::string_view list, std::string_view value) {
     return false;
 }
 
-bool valid_iscsi_name(std::string_view name) {
+bool usable_iscsi_name(std::string_view name) {
     if (name.empty() || name.size() > max_name_length) return false;
     for (unsigned char c : name)
         if (c <= ' ' || c == 0x7f || c == ',' || c == '/') return false;
     return true;
 }
+
+bool valid_iscsi_name(std::string_view name) { return usable_iscsi_name(name) && digits_fit_type(name); }
 
 }  // namespace iscsi::wire

@@ -69,6 +69,9 @@ bool list_contains(std::string_view list, std::string_view value);
 
 // iSCSI-name-value, liberally: 1..223 bytes without blanks, control characters, ',' and '/'. (The stringprep profile
 // also folds case and forbids '_', which initiators in the field use.)
+bool usable_iscsi_name(std::string_view name);
+// That, and if it says that it is an eui. or naa. name, what §4.2.7.5 and §4.2.7.6 have follow: 16, for naa. perhaps 32
+// hexadecimal digits. For the names we give ourselves: targets in the field are called anything.
 bool valid_iscsi_name(std::string_view name);
 
 }  // namespace iscsi::wire

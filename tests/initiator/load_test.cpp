@@ -33,3 +33,31 @@ TEST_CASE("a run that a target ends with an error ends in order, sessions before
     runner.join();
     CHECK(failure.find("read: CHECK CONDITION") != std::string::npos);
 }
+
+TEST_CASE("a run that is interrupted ends with what it has measured") {
+    auto loop = std::move(*io::Loop::create());
+    test::RamTarget target(*loop, 1 << 20);
+    LoadPlan plan;
+    plan.session = session_config(target.url(), "iqn.2026-01.test:i");
+    plan.lun = lun_field(1);
+    plan.depth = 4;
+    plan.time_ms = 3600000;
+    std::atomic<bool> over{false};
+    LoadResult result;
+    std::thread runner([&] {
+        auto own = std::move(*io::Loop::create());
+        bool stop = false;
+        io::Timer soon(*own, [&] { stop = true; });
+        plan.loop = own.get();
+        plan.interrupted = &stop;
+        plan.begins = [&] { soon.arm(50); };
+        if (auto run = run_load(plan)) result = *run;
+        over = true;
+        loop->post([] {});
+    });
+    while (!over) loop->run_once(1000);
+    runner.join();
+    CHECK(result.interrupted);
+    CHECK(result.count() > 0);
+    CHECK(result.seconds < 3600);
+}

@@ -150,4 +150,13 @@ TEST_CASE("iSCSI names") {
     CHECK(valid_iscsi_name(std::string(223, 'a')));
     CHECK_FALSE(valid_iscsi_name(std::string(224, 'a')));
     for (const char* bad : {"", "a b", "a\nb", "a,b", "../a", "a\x7f"}) CHECK_FALSE(valid_iscsi_name(bad));
+    // RFC 7143 4.2.7.5, 4.2.7.6: 16 digits, or 32 of naa. A target of somebody else may be called anything.
+    CHECK(valid_iscsi_name("eui.02004567A425678D"));
+    CHECK(valid_iscsi_name("naa.62004567BA64678D0123456789ABCDEF"));
+    for (const char* bad : {"eui.", "eui.02004567A425678", "eui.02004567A425678D0", "EUI.02004567A425678G", "eui.62004567BA64678D0123456789ABCDEF",
+                            "naa.", "naa.zz", "naa.52004567ba64678", "naa.52004567ba64678d0", "naa.62004567BA64678D0123456789ABCDE:"}) {
+        CAPTURE(bad);
+        CHECK_FALSE(valid_iscsi_name(bad));
+        CHECK(usable_iscsi_name(bad));
+    }
 }

@@ -11,15 +11,17 @@ d=$(bindir "$INITIATOR") || { fail "no programs"; exit 1; }
 I="timeout 60 $d/iscsi" URL=iscsi://$PORTAL/$IQN/1
 [ "$TARGET" = istgt ] && URL=iscsi://$PORTAL/$IQN/0
 output() { local name=$1 want=$2; shift 2; timeout 30 "$@" > "$E2E_LOG/last" 2>&1; if grep -q -- "$want" "$E2E_LOG/last"; then pass "$name"; else fail "$name: no '$want' in: $(tail -n 5 "$E2E_LOG/last" | tr '\n' '|')"; fi; }
+# Refused, and the line says what to do about it.
+says() { local name=$1 want=$2; shift 2; refuse "$name" "$@"; if grep -q -- "$want" "$E2E_LOG/last"; then pass "$name: says what to do"; else fail "$name: no '$want' in: $(tail -n 5 "$E2E_LOG/last" | tr '\n' '|')"; fi; }
 output "ls lists the target" "^Target:$IQN Portal:$PORTAL:3260,1" $I ls "iscsi://$PORTAL"
 output "ls -s lists the logical unit and its size" 'DIRECT_ACCESS .*(Size:64.0M)' $I ls -s "iscsi://$PORTAL"
 check "ls --json is JSON" sh -c "$I ls -s --json iscsi://$PORTAL | python3 -m json.tool"
 output "inq prints the size" '67108864 bytes' $I inq "$URL"
 output "inq --vpd prints the designators" 'Device identification' $I inq --vpd "$URL"
-refuse "inq of a unit that is not there" $I inq "iscsi://$PORTAL/$IQN/77"
+says "inq of a unit that is not there" "iscsi ls -s. lists those" $I inq "iscsi://$PORTAL/$IQN/77"
 refuse "inq of a target that is not there" $I inq "iscsi://$PORTAL/iqn.2001-04.com.example:none/1"
-refuse "a port where nobody listens" $I ls "iscsi://$PORTAL:3999"
-refuse "a host that is none" $I ls "iscsi://no.such.host.invalid"
+says "a port where nobody listens" "Connection refused; is tgtd running there" $I ls "iscsi://$PORTAL:3999"
+says "a host that is none" "check its spelling" $I ls "iscsi://no.such.host.invalid"
 for tool in ls inq bench cp attach detach boot export doctor top; do
   "$d/iscsi" $tool --nonsense 2> "$E2E_LOG/last"
   equal "$tool: a wrong option ends with 2, on one line" "$? $(grep -c "^iscsi $tool: .*; see iscsi $tool --help$" "$E2E_LOG/last") $(wc -l < "$E2E_LOG/last")" "2 1 1"
@@ -31,6 +33,13 @@ refuse "bench does not write unasked" $I bench --rw write --time 1 "$URL"
 for mode in randread read; do check "bench $mode" $I bench --rw $mode --time 1 "$URL"; done
 for mode in randwrite write randrw; do check "bench $mode" $I bench --force --rw $mode --time 1 "$URL"; done
 check "bench of eight sessions, 1 MiB" $I bench --force --rw rw --sessions 8 --depth 4 --bs 1M --time 1 "$URL"
+for json in "" --json; do
+  "$d/iscsi" bench $json --time 3600 "$URL" > "$E2E_LOG/last" 2>&1 &
+  # A tenth of a second of processor time: it measures.
+  n=0; until [ "$(awk '{ print $14 + $15 }' /proc/$!/stat 2>/dev/null || echo 10)" -ge 10 ] || [ $((n+=1)) -gt 300 ]; do sleep 0.1; done
+  kill -INT $!; wait $!; rc=$?
+  if [ $rc = 130 ] && grep -q interrupted "$E2E_LOG/last" && grep -qE 'IOPS=[1-9]|"ios":[1-9]' "$E2E_LOG/last"; then pass "bench $json, interrupted, prints its figures"; else fail "bench $json, interrupted: $rc: $(cat "$E2E_LOG/last")"; fi
+done
 check "bench --json is JSON" sh -c "$I bench --json --count 1000 $URL | python3 -m json.tool"
 
 # A source with data, zeros and holes, not a whole number of pages long.
@@ -44,7 +53,7 @@ head -c 3000001 /dev/urandom > odd.img
 check "cp of a file that is no whole number of blocks" $I cp --verify odd.img "$URL"
 check "cp from unit to unit" $I cp --verify "$URL" "$URL"
 truncate -s 65M large.img
-refuse "cp of a file that is too large" $I cp large.img "$URL"
+says "cp of a file that is too large" "is smaller .* take a larger one" $I cp large.img "$URL"
 head -c 64M /dev/urandom > dense.img
 # Interrupting it in its midst, however fast this machine is today, means trying: not where a login alone takes a second.
 [ "$TARGET" = istgt ] || for delay in 0.05 0.1 0.15 0.2 0.3 0.45 0.7 1 1.5; do
@@ -63,8 +72,8 @@ if [ "$TARGET" = ours ] || [ "$TARGET" = debian ]; then
   "$TGTADM" --lld iscsi --mode account --op bind --tid 1 --user disks --outgoing
   A=iscsi://alice%alicesecret12@$PORTAL/$IQN/1
   check "CHAP" $I inq "$A"
-  refuse "CHAP, wrong secret" $I inq "iscsi://alice%alicesecret13@$PORTAL/$IQN/1"
-  refuse "CHAP, none given" $I inq "iscsi://$PORTAL/$IQN/1"
+  says "CHAP, wrong secret" "check CHAP user and password" $I inq "iscsi://alice%alicesecret13@$PORTAL/$IQN/1"
+  says "CHAP, none given" "it wants CHAP" $I inq "iscsi://$PORTAL/$IQN/1"
   check "CHAP, mutual" $I inq "$A?target_user=disks&target_password=diskssecret12"
   refuse "CHAP, mutual, the target does not know its secret" $I inq "$A?target_user=disks&target_password=diskssecret13"
   check "CHAP from the environment" env LIBISCSI_CHAP_USERNAME=alice LIBISCSI_CHAP_PASSWORD=alicesecret12 $I inq "iscsi://$PORTAL/$IQN/1"
