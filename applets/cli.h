@@ -53,7 +53,15 @@ struct Parsed {
 // `stop_at_word`: as POSIXLY_CORRECT, the first word ends the options.
 Parsed parse(const Interface& interface, int argc, char** argv, bool stop_at_word = false);
 
-// The --help text; fits a screen (80 columns).
-std::string help(const Interface& interface);
+// A mode of an applet that has too many options for one screen. A row without a letter belongs to all modes, unless its help begins
+// with "MODE:".
+struct Mode {
+    std::string_view name;      // "node"; empty: none was given, an overview
+    std::string letters;        // of its rows
+    std::string_view option;    // what chooses it: "-m "
+};
+
+// The --help text; fits a screen (80 columns). `mode`: only what concerns it.
+std::string help(const Interface& interface, const Mode* mode = nullptr);
 
 }  // namespace iscsi::cli

@@ -55,7 +55,7 @@ constexpr cli::Option options[] = {
 
 constexpr cli::Interface interface = {
     "tgtadm", "configure the target daemon tgtd", "tgtadm --mode MODE --op OP [option]...", options,
-    "Modes and what they do:\n"
+    "tgtadm --mode MODE --help shows the options of a mode. Modes and what they do:\n"
     "  target       new (-t -T), delete (-t [-F]), show ([-t]), update (-t -n -v), stat (-t),\n"
     "               bind and unbind (-t, -I or -Q)\n"
     "  logicalunit  new (-t -l -b [-E -S -f -y -Y]), delete, update (-t -l -P), stat\n"
@@ -137,6 +137,19 @@ struct CommandLine {
     std::string letters;        // as given; options without a letter are allowed everywhere
 };
 
+int show_help(const CommandLine& c) {
+    cli::Mode mode{"", "moChV", "--mode "};
+    if (c.has_mode) {
+        mode.name = mode_names[size_t(c.request.mode)];
+        mode.letters += "t";
+        for (const Rule& r : rules)
+            if (r.mode == c.request.mode && r.letters) mode.letters += r.letters;
+        if (c.request.mode == TgtMode::session || c.request.mode == TgtMode::connection) mode.letters += "sc";
+    }
+    std::fputs(cli::help(interface, &mode).c_str(), stdout);
+    return 0;
+}
+
 // One option. Negative: go on; else the exit code.
 int take(CommandLine& c, const cli::Item& item) {
     const char letter = item.option->short_name;
@@ -196,7 +209,7 @@ int take(CommandLine& c, const cli::Item& item) {
     case 'O': c.request.outgoing = true; break;
     case 'F': c.request.force = true; break;
     case 'V': std::printf("%s (iscsi %s)\n", mgmt::tgt_version, ISCSI_VERSION); return 0;
-    case 'h': std::fputs(cli::help(interface).c_str(), stdout); return 0;
+    case 'h': return show_help(c);
     default: break;
     }
     if (!letter && !std::strcmp(item.option->long_name, "json")) c.request.json = true;

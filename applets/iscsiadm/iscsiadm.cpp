@@ -72,6 +72,7 @@ constexpr cli::Interface interface = {
     "       iscsiadm -m iface [-I IFACE] [-o OP]\n"
     "       iscsiadm -m host [-P LEVEL] | -m fw [-l]",
     options,
+    "iscsiadm -m MODE --help shows the options of a mode.\n\n"
     "Records are kept below /etc/iscsi as open-iscsi 2.1.8 keeps them. Exit status: 0, or a number with the text\n"
     "\"initiator reported error (N - TEXT)\": 7 usage, 8 and 11 no answer, 15 session exists, 20 no iscsid,\n"
     "21 nothing found, 24 authentication failed; the others are in iscsiadm(8).",
@@ -322,7 +323,10 @@ int iscsiadm_main(int argc, char** argv) {
     Request request;
     if (auto mistake = understand(parsed, request)) return *mistake;
     if (parsed.has("help")) {
-        std::fputs(cli::help(interface).c_str(), stdout);
+        auto of = std::find_if(std::begin(modes), std::end(modes), [&](const Mode& m) { return request.mode == m.name; });
+        cli::Mode shown{of == std::end(modes) ? "" : of->name, "mdVh", "-m "};
+        shown.letters += of == std::end(modes) ? "k" : of->letters;
+        std::fputs(cli::help(interface, &shown).c_str(), stdout);
         return 0;
     }
     if (parsed.has("version")) {

@@ -26,7 +26,7 @@ namespace iscsi::cli {
 
 const Interface* asked_for = nullptr;
 
-std::string help(const Interface& interface) {
+std::string help(const Interface& interface, const Mode*) {
     asked_for = &interface;
     return "";
 }

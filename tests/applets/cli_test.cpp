@@ -118,3 +118,24 @@ TEST_CASE("help shows each option once, within 80 columns") {
         at = end + 1;
     }
 }
+
+TEST_CASE("the help of one mode shows what concerns it; without a mode, an overview") {
+    using namespace cli;
+    static constexpr Option rows[] = {{'m', "mode", Arg::required, "MODE", "which"}, {'x', "ex", Arg::none, nullptr, "one"}, {'y', "why", Arg::none, nullptr, "two"},
+                                      {0, "json", Arg::none, nullptr, "as JSON"}, {0, "keep", Arg::none, nullptr, "a: leave it"}};
+    const Interface moded{"t", "a test", "t -m a [-x]\n       t -m ab [-y]", rows, "Details.", "  t -m a -x\n  t -m ab -y", 8};
+    const std::string all = help(moded);
+    for (const char* part : {"-m a [-x]\n", "-m ab [-y]\n", "--ex ", "--why ", "--json", "--keep", "Details.", "  t -m ab -y\n"}) CHECK(all.find(part) != std::string::npos);
+    Mode mode{"a", "mx", "-m "};
+    const std::string of_a = help(moded, &mode);
+    for (const char* part : {"Usage: t -m a [-x]\n", "--ex ", "--json", "--keep", "Examples:\n  t -m a -x\n"}) CHECK(of_a.find(part) != std::string::npos);
+    for (const char* part : {"-m ab", "--why", "Details."}) CHECK(of_a.find(part) == std::string::npos);
+    mode = {"ab", "my", "-m "};
+    const std::string of_ab = help(moded, &mode);
+    for (const char* part : {"Usage: t -m ab [-y]\n", "--why ", "--json", "Examples:\n  t -m ab -y\n"}) CHECK(of_ab.find(part) != std::string::npos);
+    CHECK(of_ab.find("--keep") == std::string::npos);
+    mode = {"", "m", "-m "};
+    const std::string overview = help(moded, &mode);
+    for (const char* part : {"-m a [-x]\n", "-m ab [-y]\n", "--mode", "Details.", "  t -m a -x\n"}) CHECK(overview.find(part) != std::string::npos);
+    for (const char* part : {"--ex ", "--json", "--keep"}) CHECK(overview.find(part) == std::string::npos);
+}
