@@ -37,6 +37,7 @@ constexpr cli::Option options[] = {
     {'T', "threads", Arg::required, "N", "event loops that serve sessions (one per core)"},
     {0, "busy-poll", Arg::required, "US", "look for work up to that long before sleeping, while it comes that soon (100; one core: 0)"},
     {0, "congestion", Arg::required, "NAME", "TCP congestion control; system, or auto (auto): no pacing of peers within 1 ms"},
+    {0, "zerocopy", Arg::required, "WHEN", "send long reads that bypass the page cache, or have digests, by MSG_ZEROCOPY: auto (auto), off"},
     {'p', "pid-file", Arg::required, "PATH", "write the process id there, when in the background"},
     {'d', "debug", Arg::required, "LEVEL", "1: log more"},
     {0, "iscsi", Arg::required, "LIST", "portal=ADDR[:PORT], nop_interval=S, nop_count=N; separated by commas"},
@@ -58,6 +59,7 @@ struct Settings {
     int control_port = 0;
     unsigned io_threads = 16, threads = 0, busy_poll_us = default_busy_poll_us();
     std::string congestion = "auto";
+    bool zerocopy = true;
     bool foreground = false, no_daemon = false, debug = false;
     std::string pid_file, config, metrics;
     struct Portal { std::string host; uint16_t port; };
@@ -91,6 +93,13 @@ int congestion(const std::string& name, Settings& s) {
     if (name == "auto" || !probe || io::choose_congestion_control(probe.get(), name)) return 0;
     std::fprintf(stderr, "tgtd: --congestion %s: %s; /proc/sys/net/ipv4/tcp_available_congestion_control lists what there is\n", name.c_str(),
                  std::strerror(errno));
+    return EINVAL;
+}
+
+int zerocopy(const std::string& when, Settings& s) {
+    s.zerocopy = when == "auto";
+    if (s.zerocopy || when == "off") return 0;
+    std::fprintf(stderr, "tgtd: --zerocopy %s: neither auto nor off\n", when.c_str());
     return EINVAL;
 }
 
@@ -156,6 +165,7 @@ int parse(int argc, char** argv, Settings& s) {
             else if (!std::strcmp(item.option->long_name, "iscsi")) wrong = parse_iscsi(item.value, s);
             else if (!std::strcmp(item.option->long_name, "metrics")) s.metrics = item.value;
             else if (!std::strcmp(item.option->long_name, "congestion")) wrong = congestion(item.value, s);
+            else if (!std::strcmp(item.option->long_name, "zerocopy")) wrong = zerocopy(item.value, s);
             else if (!std::strcmp(item.option->long_name, "busy-poll")) wrong = number("--busy-poll", item.value, 0, 1000, n), s.busy_poll_us = unsigned(n);
             break;
         }
@@ -224,6 +234,7 @@ int serve(const Settings& s, Background& background) {
     server_options.engine.threads = s.io_threads;
     server_options.busy_poll_us = s.busy_poll_us;
     server_options.congestion = s.congestion;
+    server_options.zerocopy = s.zerocopy;
     auto server = target::Server::create(directory, server_options);
     if (!server) {
         log::error("%s", server.error().text().c_str());

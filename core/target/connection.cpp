@@ -59,6 +59,10 @@ void Connection::close(const char* why) {
     *handle_ = nullptr;
     timer_.cancel();
     worker_.loop->remove(socket_.get(), *this);
+    if (zerocopy_ && zerocopy_->sends() > 0) {
+        log::debug("connection from %s: payloads sent by reference: %u, copies: %s", peer_address_.c_str(), zerocopy_->sends(), zerocopy_->off() ? "yes" : "no");
+        if (zerocopy_->held_bytes() > 0) worker_.linger(std::move(socket_), std::move(zerocopy_));
+    }
     socket_.reset();
     pipe_.reset();
     login_.reset();
@@ -85,7 +89,8 @@ void Connection::resume_reading() {
 
 void Connection::on_ready(uint32_t events) {
     if (events & (EPOLLERR | EPOLLHUP)) {
-        if (!(events & EPOLLIN)) return close("connection lost");
+        const bool lives = (events & EPOLLERR) && take_notification() && !(events & EPOLLHUP);
+        if (!lives && !(events & EPOLLIN)) return close("connection lost");
     }
     if ((events & EPOLLOUT) && !flush()) return;
     if (events & EPOLLIN) receive();

@@ -9,6 +9,7 @@
 
 #include "core/io/address.h"
 #include "core/io/loop.h"
+#include "core/io/zerocopy.h"
 #include "core/nego/keys.h"
 #include "core/target/login.h"
 #include "core/target/session.h"
@@ -130,6 +131,7 @@ private:
     wire::DataIn data_in_header(Task& task, uint32_t length, bool last);
     uint32_t data_in_limit(const Task& task) const;
     bool finished_read(Task& task);
+    bool read_ahead(Task& task);
     bool start_cold_read(Task& task);
     void retire_after(Task& task);
     void count_data_in();
@@ -154,7 +156,11 @@ private:
     uint32_t max_cmd_sn();
     void pump();
     bool flush();                                   // false: closed
-    ssize_t send(std::span<iovec> pieces, std::span<const wire::FilePiece> files);
+    ssize_t send(std::span<iovec> pieces, std::span<const wire::ApartPiece> apart, const std::vector<std::shared_ptr<const void>>& kept);
+    bool sends_by_reference(size_t length) { return length >= io::Zerocopy::least && may_refer(length); }
+    bool may_refer(size_t length);
+    ssize_t send_by_reference(const iovec& piece, const io::Zerocopy::Memory& memory, size_t whole, int flags);
+    bool take_notification();
     void watch();                                   // EPOLLIN/EPOLLOUT as needed
     void ping();
 
@@ -174,6 +180,7 @@ private:
     uint32_t stat_sn_ = 0;
     uint32_t max_xmit_ = 8192;                      // the peer's MaxRecvDataSegmentLength
     wire::Unsent unsent_;
+    std::unique_ptr<io::Zerocopy> zerocopy_;        // since the first long payload that could go so
     std::deque<Control> control_;                   // at most the answers to one receive buffer: see watch()
     Task* send_head_ = nullptr;
     Task* send_tail_ = nullptr;

@@ -75,10 +75,37 @@ void Connection::pump() {
     watch();
 }
 
+// A long payload may go without a copy, while there is room for what that holds.
+bool Connection::may_refer(size_t length) {
+    if (!worker_.options.zerocopy) return false;
+    if (!zerocopy_) zerocopy_ = std::make_unique<io::Zerocopy>(socket_.get());
+    return zerocopy_->wanted() && worker_.held_room(zerocopy_->held_bytes(), length);
+}
+
+ssize_t Connection::send_by_reference(const iovec& piece, const io::Zerocopy::Memory& memory, size_t whole, int flags) {
+    const size_t before = zerocopy_->held_bytes();
+    const ssize_t n = zerocopy_->send(socket_.get(), piece, memory, worker_.held_room(before, whole) ? whole : 0, flags);
+    worker_.add_held(zerocopy_->held_bytes() - before);
+    return n;
+}
+
+// EPOLLERR, because the kernel is done with something that it sent by reference? False: the connection is lost.
+bool Connection::take_notification() {
+    if (!zerocopy_) return false;
+    const size_t before = zerocopy_->held_bytes();
+    if (zerocopy_->take_notification(socket_.get())) {
+        worker_.remove_held(before - zerocopy_->held_bytes());
+        return true;
+    }
+    int error = 0;
+    socklen_t length = sizeof error;
+    return ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0;
+}
+
 // Sends pieces in order until the socket takes no more: the bytes it took, or -1 with errno. One call where all is memory.
 // sendfile() has no MSG_NOSIGNAL: the process ignores SIGPIPE.
-ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiece> files) {
-    if (files.empty()) {
+ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::ApartPiece> apart, const std::vector<std::shared_ptr<const void>>& kept) {
+    if (apart.empty()) {
         msghdr message{};
         message.msg_iov = pieces.data();
         message.msg_iovlen = pieces.size();
@@ -90,7 +117,7 @@ ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiec
     auto more = [](ssize_t n) { return n < 0 && errno == EINTR; };
     auto stopped = [&](ssize_t n) { return n < 0 && errno == EAGAIN ? ssize_t(total) : n; };
     while (next < pieces.size()) {
-        const size_t end = files.empty() ? pieces.size() : files.front().index;
+        const size_t end = apart.empty() ? pieces.size() : apart.front().index;
         if (end > next) {
             msghdr message{};
             message.msg_iov = &pieces[next];
@@ -103,18 +130,24 @@ ssize_t Connection::send(std::span<iovec> pieces, std::span<const wire::FilePiec
             total += size_t(n);
             if (size_t(n) < want) return ssize_t(total);
         }
-        if (files.empty()) break;
-        auto offset = off_t(files.front().offset);
-        for (size_t left = pieces[end].iov_len; left > 0;) {
+        if (apart.empty()) break;
+        if (const wire::ApartPiece& part = apart.front(); part.memory > 0) {
+            const ssize_t n = send_by_reference(pieces[end], kept[part.offset], part.memory, end + 1 < pieces.size() ? MSG_MORE : 0);
+            if (n < 0) return stopped(n);
+            total += size_t(n);
+            if (size_t(n) < pieces[end].iov_len) return ssize_t(total);
+        }
+        auto offset = off_t(apart.front().offset);
+        for (size_t left = apart.front().memory > 0 ? 0 : pieces[end].iov_len; left > 0;) {
             ssize_t n;
-            do n = ::sendfile(socket_.get(), files.front().fd, &offset, left); while (more(n));
+            do n = ::sendfile(socket_.get(), apart.front().fd, &offset, left); while (more(n));
             if (n == 0) return errno = EFAULT, -1;          // the file ends before
             if (n < 0) return stopped(n);
             total += size_t(n);
             left -= size_t(n);
         }
         next = end + 1;
-        files = files.subspan(1);
+        apart = apart.subspan(1);
     }
     return ssize_t(total);
 }
@@ -124,12 +157,12 @@ bool Connection::flush() {
     wire::PduBatch& batch = worker_.batch;
     ssize_t n;
     if (unsent_.empty()) {
-        n = send(batch.pieces(), batch.files());
+        n = send(batch.pieces(), batch.apart(), batch.kept());
     } else {
         iovec rest[wire::PduBatch::max_pieces];
-        std::vector<wire::FilePiece> files;
-        size_t pieces = unsent_.gather(rest, wire::PduBatch::max_pieces, files);
-        n = send({rest, pieces}, files);
+        std::vector<wire::ApartPiece> apart;
+        size_t pieces = unsent_.gather(rest, wire::PduBatch::max_pieces, apart);
+        n = send({rest, pieces}, apart, unsent_.kept());
     }
     if (n < 0) {
         // EFAULT: bytes that were referred to are gone (the file was truncated): the PDU's header is out, so the connection

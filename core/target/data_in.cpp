@@ -115,7 +115,8 @@ bool Connection::produce_medium_read(Task& task) {
             if (task.read_ahead_used == task.read_ahead->size()) task.read_ahead.reset();
             count_data_in();
             if (last) retire_after(task);
-            batch.refer(data_in_header(task, length, last), piece, digests_, std::move(keep));
+            const uint32_t memory = sends_by_reference(length) ? uint32_t(keep->size()) : 0;
+            batch.refer(data_in_header(task, length, last), piece, digests_, std::move(keep), memory);
             continue;
         }
         if (length >= min_in_place && !digests_.data && !session_->ordered_seen) {
@@ -132,12 +133,18 @@ bool Connection::produce_medium_read(Task& task) {
                 if (last && !finished_read(task)) return true;
                 count_data_in();
                 if (last) retire_after(task);
-                batch.refer_file(data_in_header(task, length, last), {range.fd, range.offset}, length, digests_, c.lu);
+                batch.refer_file(data_in_header(task, length, last), {range.fd, 0, range.offset}, length, digests_, c.lu);
                 continue;
             }
         }
         length = std::min(length, max_inline);
         last = task.sent + length == task.want;
+        if (sends_by_reference(length)) {
+            if (read_ahead(task)) continue;
+            if (!task.failed) return start_cold_read(task);
+            respond(task);
+            return true;
+        }
         if (!batch.has_room(length)) return false;
         scsi::Chunk& now = worker_.chunk;
         now.command = &c;
@@ -145,9 +152,7 @@ bool Connection::produce_medium_read(Task& task) {
         now.data = batch.payload_place(length, digests_);
         now.at_once = true;
         now.failed = false;
-        if (!c.lu->transfer(now)) {
-            return start_cold_read(task);
-        }
+        if (!c.lu->transfer(now)) return start_cold_read(task);
         if (now.failed) {
             task.failed = true;
             respond(task);
@@ -176,9 +181,26 @@ bool Connection::finished_read(Task& task) {
     return false;
 }
 
-// The next piece has to come from the disk. False: memory for such reads is used up; the task's turn comes again.
+// Reads the next piece into memory of its own if that can be done at once.
+bool Connection::read_ahead(Task& task) {
+    task.read_ahead = worker_.transfer_memory(std::min(cold_piece, task.want - task.sent));
+    task.read_ahead_used = 0;
+    scsi::Chunk& now = worker_.chunk;
+    now.command = &task.command;
+    now.position = task.sent;
+    now.data = *task.read_ahead;
+    now.at_once = true;
+    now.failed = false;
+    if (!task.command.lu->transfer(now)) return false;
+    task.failed = now.failed;
+    return !now.failed;
+}
+
+// The next piece has to come from the disk, into what was to be read_ahead, if anything was. False: memory for such reads is used
+// up; the task's turn comes again.
 bool Connection::start_cold_read(Task& task) {
     if (!worker_.cold_room()) {
+        task.read_ahead.reset();
         worker_.wait_for_room(*this);
         return false;
     }

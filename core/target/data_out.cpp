@@ -147,11 +147,12 @@ void Connection::transfer_done(scsi::Chunk& chunk) {
     task.connection->transferred(t);
 }
 
-// A piece that has to wait for the disk, with memory of its own; comes back through transfer_done.
+// A piece that has to wait for the disk, with memory of its own (what was to be read_ahead, if anything was); comes back through
+// transfer_done.
 Transfer& Connection::cold_transfer(Task& task, uint32_t position, size_t length) {
     Transfer& t = *worker_.take_transfer().release();
     t.task = &task;
-    t.buffer = worker_.transfer_memory(length);
+    t.buffer = task.read_ahead ? std::move(task.read_ahead) : worker_.transfer_memory(length);
     t.chunk.command = &task.command;
     t.chunk.position = position;
     t.chunk.data = *t.buffer;

@@ -18,7 +18,8 @@ public:
     // `main_loop` runs the listeners and the first worker; the other workers get threads of their own, started by start().
     static Result<std::unique_ptr<Server>> create(Directory& directory, ServerOptions options);
     ~Server();
-    io::Loop& loop() { return *workers_.front()->loop; }
+    Worker& worker() { return *workers_.front(); }      // the first
+    io::Loop& loop() { return *worker().loop; }
 
     // `host` is a numeric address (IPv6 without brackets) or a name in /etc/hosts or DNS, empty: 0.0.0.0. Port 0 picks one.
     // Errors name the portal.

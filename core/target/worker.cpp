@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/target/connection.h"
+#include "core/target/lingering.h"
 
 namespace iscsi::target {
 
@@ -32,6 +33,12 @@ Worker::Worker(Directory& d, const ServerOptions& o, std::unique_ptr<io::Loop> l
       bury_(*loop, [this] {
           dead_connections_.clear();
           dead_sessions_.clear();
+          for (auto* place = &lingering_; *place;) {
+              if ((*place)->done())
+                  *place = std::move((*place)->next);
+              else
+                  place = &(*place)->next;
+          }
       }),
       wake_waiting_(*loop, [this] {
           auto waiting = std::move(waiting_for_room_);
@@ -46,6 +53,7 @@ Worker::~Worker() {
     // What is in flight comes back while the sessions that own it are still there.
     while (!connections_.empty()) connections_.front()->close(nullptr);
     engine.reset();
+    // The process ends: its pages are the kernel's alone then, and TCP sends them as they are: what lingers is just closed.
     while (tasks_) tasks_ = std::move(tasks_->pool_next);           // not by recursion
     while (transfers_) transfers_ = std::move(transfers_->next);
 }
@@ -164,6 +172,22 @@ void Worker::give_back(std::unique_ptr<Pipe> pipe) {
 void Worker::remove_cold(size_t bytes) {
     cold_bytes_ -= bytes;
     if (!waiting_for_room_.empty() && cold_room()) wake_waiting_.schedule();
+}
+
+void Worker::add_held(size_t bytes) {
+    held_bytes_ += bytes;
+    add_cold(bytes);
+}
+
+void Worker::remove_held(size_t bytes) {
+    held_bytes_ -= bytes;
+    if (bytes > 0) remove_cold(bytes);
+}
+
+void Worker::linger(Fd socket, std::unique_ptr<io::Zerocopy> zerocopy) {
+    auto lingering = std::make_unique<Lingering>(*this, std::move(socket), std::move(zerocopy));
+    lingering->next = std::move(lingering_);
+    lingering_ = std::move(lingering);
 }
 
 void Worker::wait_for_room(Connection& connection) {

@@ -12,6 +12,7 @@
 #include "core/io/engine.h"
 #include "core/io/loop.h"
 #include "core/io/transfer_memory.h"
+#include "core/io/zerocopy.h"
 #include "core/target/directory.h"
 #include "core/target/task.h"
 #include "core/wire/pdu_writer.h"
@@ -19,6 +20,7 @@
 namespace iscsi::target {
 
 class Connection;
+class Lingering;
 class Session;
 
 size_t cold_bytes_here();       // 4 MiB; on a board of little memory, a part of it
@@ -33,6 +35,8 @@ struct ServerOptions {
     unsigned discovery_timeout_s = 60;      // a discovery session that asks nothing
     std::string congestion = "auto";        // of the connections' TCP: io::choose_congestion_control()
     unsigned busy_poll_us = 0;              // io::Loop::set_busy_poll()
+    bool zerocopy = true;                   // io::Zerocopy, where it pays
+    unsigned linger_ms = 5000;              // Lingering's patience
     io::EngineOptions engine;
     // Called on any thread, one line's worth: "login", "logout", "error" … for `iscsi export`'s event lines.
     std::function<void(const char* event, const SessionRecord& session)> on_event;
@@ -76,6 +80,16 @@ public:
     bool cold_room() const { return cold_bytes_ < options.max_cold_bytes; }
     void add_cold(size_t bytes) { cold_bytes_ += bytes; }
     void remove_cold(size_t bytes);
+    // Of that, memory that was read and is on its way (io::Zerocopy): half of all at most, so that the disk can go on; and a
+    // connection has `own` and asks for `more` as long as it does not get more than it leaves: who does not acknowledge takes none
+    // from the others.
+    bool held_room(size_t own, size_t more) const { return own + held_bytes_ + more <= options.max_cold_bytes / 2; }
+    void add_held(size_t bytes);
+    void remove_held(size_t bytes);
+    // Takes over what a closed connection leaves in the kernel.
+    void linger(Fd socket, std::unique_ptr<io::Zerocopy> zerocopy);
+    void release(Lingering&) { bury_.schedule(); }
+    size_t held_bytes() const { return held_bytes_; }
     // Called when cold_room() is true again.
     void wait_for_room(Connection& connection);
 
@@ -97,6 +111,7 @@ private:
     std::vector<std::unique_ptr<Connection>> dead_connections_;
     std::vector<std::unique_ptr<Session>> dead_sessions_;
     std::vector<Connection*> waiting_for_room_;
+    std::unique_ptr<Lingering> lingering_;
     io::Deferred bury_, wake_waiting_;
     std::unique_ptr<Task> tasks_;
     std::unique_ptr<Transfer> transfers_;
@@ -105,7 +120,7 @@ private:
     std::shared_ptr<size_t> pipes_out_ = std::make_shared<size_t>(0);
     uint64_t pipes_again_ms_ = 0;                   // none is asked for before
     std::vector<std::unique_ptr<Pipe>> pipes_;
-    size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0;
+    size_t pooled_tasks_ = 0, pooled_transfers_ = 0, cold_bytes_ = 0, held_bytes_ = 0;
 };
 
 }  // namespace iscsi::target

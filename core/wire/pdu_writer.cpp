@@ -39,18 +39,19 @@ void PduBatch::commit_bytes(const Bhs& header, Digests digests) {
     put_trailer(data, digests);
 }
 
-void PduBatch::refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep) {
+void PduBatch::refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep, uint32_t memory) {
     put_header(header, digests);
     if (data.empty()) return;
     refer_piece({const_cast<uint8_t*>(data.data()), data.size()}, std::move(keep));
+    if (memory > 0) apart_.push_back({-1, memory, keep_.size() - 1, pieces_.size() - 1});
     put_trailer(data, digests);
 }
 
-void PduBatch::refer_file_bytes(const Bhs& header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
+void PduBatch::refer_file_bytes(const Bhs& header, ApartPiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
     put_header(header, digests);
     if (length == 0) return;
     file.index = pieces_.size();
-    files_.push_back(file);
+    apart_.push_back(file);
     refer_piece({nullptr, length}, std::move(keep));
     if (size_t padding = pad4(length) - length) {
         std::memset(arena_.data() + used_, 0, padding);
@@ -67,24 +68,26 @@ void PduBatch::refer_piece(iovec piece, std::shared_ptr<const void> keep) {
 void PduBatch::clear() {
     used_ = bytes_ = 0;
     pieces_.clear();
-    files_.clear();
+    apart_.clear();
     keep_.clear();
 }
 
 void Unsent::take(PduBatch& batch, size_t sent) {
     auto inside = [&](const uint8_t* p) { return p >= batch.arena_.data() && p < batch.arena_.data() + batch.arena_.size(); };
     copies_.reserve(batch.used_);           // pieces point into it, so it must not move
-    auto file = batch.files_.begin();
-    for (const iovec& piece : batch.pieces_) {
-        FilePiece from = piece.iov_base ? FilePiece{-1, 0} : *file++;
+    auto next = batch.apart_.begin();
+    for (size_t i = 0; i < batch.pieces_.size(); i++) {
+        const iovec& piece = batch.pieces_[i];
+        ApartPiece apart;
+        if (next != batch.apart_.end() && next->index == i) apart = *next++;
         size_t gone = std::min(sent, piece.iov_len);
         sent -= gone;
         if (gone == piece.iov_len) continue;
         size_t left = piece.iov_len - gone;
         bytes_ += left;
         if (!piece.iov_base) {
-            from.offset += gone;
-            pieces_.push_back({{nullptr, left}, from});
+            apart.offset += gone;
+            pieces_.push_back({{nullptr, left}, apart});
             continue;
         }
         auto* p = static_cast<uint8_t*>(piece.iov_base) + gone;
@@ -92,20 +95,20 @@ void Unsent::take(PduBatch& batch, size_t sent) {
             copies_.insert(copies_.end(), p, p + left);
             p = copies_.data() + copies_.size() - left;
         }
-        pieces_.push_back({{p, left}, from});
+        pieces_.push_back({{p, left}, apart});
     }
     if (!pieces_.empty()) keep_.swap(batch.keep_);
     batch.clear();
 }
 
-size_t Unsent::gather(iovec* out, size_t max, std::vector<FilePiece>& files) const {
-    files.clear();
+size_t Unsent::gather(iovec* out, size_t max, std::vector<ApartPiece>& apart) const {
+    apart.clear();
     size_t n = std::min(max, pieces_.size());
     for (size_t i = 0; i < n; i++) {
         out[i] = pieces_[i].bytes;
-        if (out[i].iov_base) continue;
-        files.push_back(pieces_[i].file);
-        files.back().index = i;
+        if (out[i].iov_base && pieces_[i].apart.memory == 0) continue;
+        apart.push_back(pieces_[i].apart);
+        apart.back().index = i;
     }
     return n;
 }
@@ -118,7 +121,7 @@ void Unsent::sent(size_t n) {
         if (front.bytes.iov_base)
             front.bytes.iov_base = static_cast<uint8_t*>(front.bytes.iov_base) + gone;
         else
-            front.file.offset += gone;
+            front.apart.offset += gone;
         front.bytes.iov_len -= gone;
         n -= gone;
         if (front.bytes.iov_len == 0) pieces_.pop_front();

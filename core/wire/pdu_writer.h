@@ -14,10 +14,11 @@
 
 namespace iscsi::wire {
 
-// Part of a file in a list of pieces to send.
-struct FilePiece {
-    int fd;
-    uint64_t offset;        // bytes
+// One of a list of pieces to send that goes by a call of its own: part of a file, or memory that the kernel may refer to.
+struct ApartPiece {
+    int fd = -1;
+    uint32_t memory = 0;    // not 0: no file, but part of so much memory. Nobody changes that while it is kept
+    uint64_t offset = 0;    // bytes; of memory: which of kept() keeps it
     size_t index = 0;       // its place in the list, which has its length
 };
 
@@ -49,23 +50,25 @@ public:
         if (!data.empty()) std::memcpy(place.data(), data.data(), data.size());
         commit_bytes(header_cast<Bhs>(header), digests);
     }
-    // Appends header + a reference to `data`, which must stay as it is until it has been sent (kept alive by `keep`).
+    // Appends header + a reference to `data`, which must stay as it is until it has been sent (kept alive by `keep`). Not 0: it
+    // is part of so much `memory`, and the kernel may refer to it too, for as long as it is kept.
     template <class Header>
-    void refer(Header header, Bytes data, Digests digests, std::shared_ptr<const void> keep) {
+    void refer(Header header, Bytes data, Digests digests, std::shared_ptr<const void> keep, uint32_t memory = 0) {
         header.data_segment_length = uint32_t(data.size());
-        refer_bytes(header_cast<Bhs>(header), data, digests, std::move(keep));
+        refer_bytes(header_cast<Bhs>(header), data, digests, std::move(keep), memory);
     }
 
     // Appends header + the next `length` bytes of a file, which the kernel sends by itself. REQUIRES no data digest.
     template <class Header>
-    void refer_file(Header header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
+    void refer_file(Header header, ApartPiece file, size_t length, Digests digests, std::shared_ptr<const void> keep) {
         header.data_segment_length = uint32_t(length);
         refer_file_bytes(header_cast<Bhs>(header), file, length, digests, std::move(keep));
     }
 
     // In order; where a part of a file stands, iov_base is nullptr.
     std::vector<iovec>& pieces() { return pieces_; }
-    const std::vector<FilePiece>& files() const { return files_; }
+    const std::vector<ApartPiece>& apart() const { return apart_; }
+    const std::vector<std::shared_ptr<const void>>& kept() const { return keep_; }
     void clear();
 
 private:
@@ -76,14 +79,14 @@ private:
     void put_trailer(Bytes data, Digests digests);
     void extend(size_t n);              // the arena's next n bytes join the last piece
     void commit_bytes(const Bhs& header, Digests digests);
-    void refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep);
-    void refer_file_bytes(const Bhs& header, FilePiece file, size_t length, Digests digests, std::shared_ptr<const void> keep);
+    void refer_bytes(const Bhs& header, Bytes data, Digests digests, std::shared_ptr<const void> keep, uint32_t memory);
+    void refer_file_bytes(const Bhs& header, ApartPiece file, size_t length, Digests digests, std::shared_ptr<const void> keep);
     void refer_piece(iovec piece, std::shared_ptr<const void> keep);
 
     Buffer arena_;
     size_t used_ = 0, bytes_ = 0;
     std::vector<iovec> pieces_;
-    std::vector<FilePiece> files_;
+    std::vector<ApartPiece> apart_;
     std::vector<std::shared_ptr<const void>> keep_;
 };
 
@@ -94,14 +97,15 @@ public:
     void take(PduBatch& batch, size_t sent);
     bool empty() const { return pieces_.empty(); }
     size_t bytes() const { return bytes_; }
-    // Up to `max` pieces, in order, as PduBatch::pieces() and files().
-    size_t gather(iovec* out, size_t max, std::vector<FilePiece>& files) const;
+    // Up to `max` pieces, in order, as PduBatch::pieces() and apart().
+    size_t gather(iovec* out, size_t max, std::vector<ApartPiece>& apart) const;
+    const std::vector<std::shared_ptr<const void>>& kept() const { return keep_; }
     void sent(size_t n);
 
 private:
     struct Piece {
         iovec bytes;
-        FilePiece file;     // where bytes.iov_base is nullptr
+        ApartPiece apart;   // if it is one
     };
     std::vector<uint8_t> copies_;
     std::deque<Piece> pieces_;

@@ -162,7 +162,7 @@ TEST_CASE("what a socket did not take is kept in order, copies and references") 
         std::string got = all.substr(0, cut);
         while (!rest.empty()) {
             iovec pieces[4];
-            std::vector<FilePiece> files;
+            std::vector<ApartPiece> files;
             size_t n = rest.gather(pieces, 4, files);
             REQUIRE(n > 0);
             size_t take = std::min<size_t>(pieces[0].iov_len, 777);
@@ -180,21 +180,21 @@ TEST_CASE("parts of a file stand between the pieces, and are cut like them") {
         CAPTURE(cut);
         PduBatch batch(1 << 16);
         DataIn in;
-        batch.refer_file(in, {7, 4096}, 101, {}, keep);         // 48 + 101 + 3 of padding
+        batch.refer_file(in, {7, 0, 4096}, 101, {}, keep);         // 48 + 101 + 3 of padding
         batch.append(in, as_bytes("hello"), {});                // 48 + 5 + 3
-        batch.refer_file(in, {8, 512}, 96, {}, keep);
+        batch.refer_file(in, {8, 0, 512}, 96, {}, keep);
         CHECK(batch.bytes() == 48 + 104 + 48 + 8 + 48 + 96);
-        REQUIRE(batch.files().size() == 2);
-        CHECK(batch.pieces()[batch.files()[0].index].iov_base == nullptr);
-        CHECK(batch.pieces()[batch.files()[1].index].iov_len == 96);
+        REQUIRE(batch.apart().size() == 2);
+        CHECK(batch.pieces()[batch.apart()[0].index].iov_base == nullptr);
+        CHECK(batch.pieces()[batch.apart()[1].index].iov_len == 96);
         Unsent rest;
         rest.take(batch, cut);
         CHECK(rest.bytes() == 352 - cut);
-        CHECK(batch.files().empty());
+        CHECK(batch.apart().empty());
         size_t from_files = 0, at = cut;
         while (!rest.empty()) {
             iovec pieces[4];
-            std::vector<FilePiece> files;
+            std::vector<ApartPiece> files;
             REQUIRE(rest.gather(pieces, 4, files) > 0);
             const size_t take = std::min<size_t>(pieces[0].iov_len, 40);
             if (!pieces[0].iov_base) {
