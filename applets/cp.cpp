@@ -88,7 +88,7 @@ int cp_main(int argc, char** argv) {
     if (line.exit_code >= 0) return line.exit_code;
     const cli::Parsed& p = line.parsed;
     if (!is_url(p.words[0]) && !is_url(p.words[1]))
-        return usage_error(interface, "neither is a URL (iscsi://...): cp copies files");
+        return usage_error(interface, "neither is a URL (iscsi://...); cp(1) copies files");
     CopyPlan plan;
     plan.verify = p.has("verify");
     plan.detect_zeros = !p.has("no-zeros");

@@ -100,10 +100,12 @@ int ls_main(int argc, char** argv) {
 
     int exit_code = 0;
     const char* separator = "";
+    bool known = false;
     std::set<std::string> seen;                 // a target's units are the same through each of its portals
     if (json) std::printf("[");
     for (const DiscoveredPortal& p : found.portals) {
         if (!url->target_name.empty() && url->target_name != p.target_name) continue;
+        known = true;
         Url place = *url;
         place.host = p.host;
         place.port = p.port;
@@ -138,6 +140,7 @@ int ls_main(int argc, char** argv) {
         }
     }
     if (json) std::printf("\n]\n");
+    if (!known && !url->target_name.empty()) return tool_error(interface, url->text() + ": no such target; without its name, `iscsi ls` shows those that this host may use");
     return exit_code;
 }
 

@@ -80,12 +80,15 @@ def check(binary):
     applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
     helps = {}
 
-    def options(applet):
-        if applet not in helps:
-            argv = [binary, "--help"] if applet == "iscsi" else [binary, applet, "--help"]
+    # Of the mode that `words` choose, where an applet has modes.
+    def options(applet, words):
+        chosen = [w for at, w in enumerate(words) if w in ("-m", "--mode") or at and words[at - 1] in ("-m", "--mode")][:2]
+        key = (applet, *chosen)
+        if key not in helps:
+            argv = [binary, "--help"] if applet == "iscsi" else [binary, applet, *(chosen if applet in ("iscsiadm", "tgtadm") else []), "--help"]
             text = subprocess.run(argv, capture_output=True, text=True).stdout
-            helps[applet] = set(re.findall(r"(?:^|[\s,\[])(--?[\w-]+)", text))
-        return helps[applet]
+            helps[key] = set(re.findall(r"(?:^|[\s,\[])(--?[\w-]+)", text))
+        return helps[key]
 
     plan = {l.split()[0] for l in open(os.path.join(top, "tests/e2e/plan")) if l.strip() and l[0] != "#"}
     checked = 0
@@ -108,7 +111,7 @@ def check(binary):
                     continue
             elif not name.startswith(("iscsi", "tgt")) or name not in applets + ["iscsi"]:
                 continue
-            known, checked = options(name), checked + 1
+            known, checked = options(name, words), checked + 1
             for w in words[1:]:
                 if w.startswith("--") and w.split("=")[0] not in known and not any(k.startswith(w.split("=")[0]) for k in known):
                     problems.append("%s: %s has no option %s" % (where, name, w))

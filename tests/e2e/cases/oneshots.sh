@@ -20,6 +20,7 @@ output "inq prints the size" '67108864 bytes' $I inq "$URL"
 output "inq --vpd prints the designators" 'Device identification' $I inq --vpd "$URL"
 says "inq of a unit that is not there" "iscsi ls -s. lists those" $I inq "iscsi://$PORTAL/$IQN/77"
 refuse "inq of a target that is not there" $I inq "iscsi://$PORTAL/iqn.2001-04.com.example:none/1"
+says "ls of a target that is not there" "no such target; " $I ls "iscsi://$PORTAL/iqn.2001-04.com.example:none"
 says "a port where nobody listens" "Connection refused; is tgtd running there" $I ls "iscsi://$PORTAL:3999"
 says "a host that is none" "check its spelling" $I ls "iscsi://no.such.host.invalid"
 for tool in ls inq bench cp attach detach boot export doctor top; do
