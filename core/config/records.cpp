@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "core/base/iscsi_name.h"
 #include "core/base/json.h"
 
 namespace iscsi::config {
@@ -252,7 +251,7 @@ bool safe_name(std::string_view name) {
 }
 
 bool valid_iscsi_name(std::string_view name) {
-    if (!safe_name(name) || name.size() < 5 || !digits_fit_type(name)) return false;
+    if (!safe_name(name) || name.size() < 5) return false;
     for (const char* type : {"iqn.", "eui.", "naa."})
         if (::strncasecmp(name.data(), type, 4) == 0) return true;
     return false;

@@ -92,7 +92,7 @@ inline constexpr std::string_view record_version = "2.1.8";
 
 // Names from the network before they become paths or lines. RFC 7143 §4.2.7: iqn. eui. naa., 1 to 223 bytes; letters, digits,
 // '-' '.' ':' and, as targets in the field have it, '_' and UTF-8 above 0x7f. No '/', no blank, no control character. The digits
-// behind eui. and naa. are counted.
+// behind eui. and naa. are not counted: names that work with open-iscsi stay.
 bool valid_iscsi_name(std::string_view name);
 // As above with any beginning: targets named "disk1" exist. Safe as a file name and as part of a line.
 bool safe_name(std::string_view name);
