@@ -152,7 +152,7 @@ TEST_CASE("commands that wait for an ORDERED one are aborted, refused when too m
         TestTarget t;
         RawClient c(t);
         c.enter({"InitialR2T=No"});
-        auto older = c.send_hung(c.read(0, 1));
+        c.send_hung(c.read(0, 1));
         auto ordered = c.command({0});
         ordered.flags = uint8_t((ordered.flags & 0xf8) | 2);
         c.send(ordered);
