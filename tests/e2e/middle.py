@@ -69,8 +69,11 @@ class Link:
             self.initiator.sendall(head + data + padding(data))
 
 def unsent(s):
-    """Bytes that the other side has not acknowledged (SIOCOUTQ)."""
-    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
+    """Bytes that the other side has not acknowledged (SIOCOUTQ); 0 once it has closed: then so has Link.guard."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
+    except (OSError, ValueError):
+        return 0
 
 def accept(port, upstream):
     global closed_at, gap
