@@ -15,6 +15,17 @@ namespace {
 struct Fixture : OneSession {
     using OneSession::OneSession;
     TmfResult result() { return TmfResult(client.expect<TmfResponse>().response); }
+    // The tags of the next two answers, in any order.
+    std::vector<uint32_t> two_answers() {
+        std::vector<uint32_t> tags;
+        for (int i = 0; i < 2; i++) {
+            auto pdu = client.receive();
+            REQUIRE(pdu);
+            tags.push_back(pdu->header.itt);
+        }
+        std::sort(tags.begin(), tags.end());
+        return tags;
+    }
     void free_disk() {
         target.store->release();
         target.store->cold = false;
@@ -50,14 +61,7 @@ TEST_CASE("a function of a set of tasks waits for the commands before it (RFC 71
             REQUIRE(f.target.until([&] { return f.target.store->stuck > 0; }));
             f.free_disk();
             // Neither write is answered, neither before nor after; and the command behind is no part of it.
-            std::vector<uint32_t> answered;
-            for (int i = 0; i < 2; i++) {
-                auto pdu = f.client.receive();
-                REQUIRE(pdu);
-                answered.push_back(pdu->header.itt);
-            }
-            std::sort(answered.begin(), answered.end());
-            CHECK(answered == std::vector<uint32_t>{t.itt, behind.itt});
+            CHECK(f.two_answers() == std::vector<uint32_t>{t.itt, behind.itt});
             CHECK(f.client.quiet());
         }
 }
@@ -70,14 +74,7 @@ TEST_CASE("a reset of the target counts the commands before it as received (RFC 
     auto behind = f.client.command({0});
     f.client.send(behind);
     f.client.send(t);
-    std::vector<uint32_t> answered;
-    for (int i = 0; i < 2; i++) {
-        auto pdu = f.client.receive();
-        REQUIRE(pdu);
-        answered.push_back(pdu->header.itt);
-    }
-    std::sort(answered.begin(), answered.end());
-    CHECK(answered == std::vector<uint32_t>{t.itt, behind.itt});
+    CHECK(f.two_answers() == std::vector<uint32_t>{t.itt, behind.itt});
     f.client.send(missing, std::vector<uint8_t>(512, 0xaa));
     CHECK(f.client.quiet());
     std::vector<uint8_t> now(1024);
